@@ -1,0 +1,141 @@
+//! Every bound of the product, with its unit and its reason.
+//!
+//! A queue, retry, cache, loop or message without a bound here is a mistake.
+
+use std::time::Duration;
+
+/// Bytes of a name: a friendlyName stays under 64 (UDA 2.0 §2.3).
+pub const NAME_BYTES_MAX: usize = 63;
+/// Bytes of a key: fits a URL and an index block.
+pub const KEY_BYTES_MAX: usize = 1_024;
+/// Bytes of a value: two of them and their envelope fit a frame.
+pub const VALUE_BYTES_MAX: usize = 512 * 1_024;
+/// Bytes of a request or a frame's payload.
+pub const MESSAGE_BYTES_MAX: usize = 1_024 * 1_024;
+/// Bytes of a page of items.
+pub const PAGE_BYTES_MAX: usize = 256 * 1_024;
+/// Items of a page, unless the caller asks for fewer.
+pub const PAGE_ITEMS_MAX: usize = 1_000;
+/// Copies of an item.
+pub const COPIES_MAX: usize = 3;
+/// Boards of a ring in mode `full`.
+pub const ROSTER_MAX: usize = 1_024;
+/// Points a board has on the ring in mode `full`: most loaded board 1.23 × the mean of ten.
+pub const POINTS_PER_BOARD: u32 = 128;
+/// Successors a board lists.
+pub const SUCCESSORS_MAX: usize = 8;
+/// Times a request is passed on from board to board.
+pub const FORWARD_HOPS_MAX: u8 = 8;
+
+/// Bytes we send in one datagram: below every LAN's MTU with room for a tunnel.
+pub const DATAGRAM_BYTES_MAX: usize = 1_400;
+/// Bytes we accept in one datagram.
+pub const DATAGRAM_RECEIVE_BYTES_MAX: usize = 65_535;
+/// HTTPU requests answered to one source in a second, loopback and members of the ring exempt: a
+/// source can be forged, and an answer may be larger than its request.
+pub const HTTPU_ANSWERS_PER_SOURCE_MAX: u32 = 128;
+/// HTTPU requests answered to strangers in a second, in all.
+pub const HTTPU_ANSWERS_MAX: u32 = 1_024;
+/// Header fields of an HTTP message.
+pub const HEADERS_MAX: usize = 64;
+/// Bytes of an HTTP head.
+pub const HEAD_BYTES_MAX: usize = 16 * 1_024;
+/// A client has this long to send its request head.
+pub const HEADER_TIME_MAX: Duration = Duration::from_secs(5);
+/// A client sends its body at least this fast, bytes a second.
+pub const BODY_BYTES_PER_SECOND_MIN: u64 = 1_000;
+/// Connections of one source address, loopback and members of the ring exempt.
+pub const CONNECTIONS_PER_SOURCE_MAX: usize = 32;
+/// Connections of strangers in all.
+pub const CONNECTIONS_MAX: usize = 256;
+/// Depth of a JSON document.
+pub const JSON_DEPTH_MAX: usize = 64;
+/// Requests of a JSON-RPC batch.
+pub const BATCH_MAX: usize = 64;
+/// Bytes of an answer made of several answers (a batch, or every board's); what comes after is
+/// refused with -32005.
+pub const ANSWERS_BYTES_MAX: usize = 4 * 1_024 * 1_024;
+/// An answer relayed from another board comes within this: its own operation and the way.
+pub const RELAY_TIME_MAX: Duration = Duration::from_secs(6);
+/// A probe of liveness answers within this, whatever the board is doing.
+pub const PROBE_TIME_MAX: Duration = Duration::from_secs(1);
+/// Request bodies held in memory at once, in all; more are refused with 503.
+pub const BODIES_BYTES_MAX: usize = 32 * 1_024 * 1_024;
+/// A client that takes nothing of an answer for this long is dropped.
+pub const UNREAD_TIME_MAX: Duration = Duration::from_secs(20);
+/// The longest drawn reply delay of the seed's form.
+pub const REPLY_DELAY_MAX: Duration = Duration::from_secs(60);
+
+/// Depth of an XML document.
+pub const XML_DEPTH_MAX: usize = 32;
+/// Bytes of an XML document.
+pub const XML_BYTES_MAX: usize = 64 * 1_024;
+/// Devices the SSDP cache remembers.
+pub const SSDP_CACHE_MAX: usize = 2_048;
+/// SSDP answers to one source in a second.
+pub const SSDP_ANSWERS_PER_SOURCE_MAX: u32 = 32;
+/// SSDP answers in a second to all.
+pub const SSDP_ANSWERS_MAX: u32 = 512;
+/// MX above this counts as this, seconds (UDA 2.0 §1.3.2).
+pub const SSDP_MX_SECONDS_MAX: u64 = 5;
+/// Bytes of one SSDP header field we read: a USN with a vendor's type fits twice.
+pub const SSDP_FIELD_BYTES_MAX: usize = 256;
+/// An advertisement of ours holds for this, seconds: UDA 2.0's smallest (§1.2.2).
+pub const SSDP_MAX_AGE_SECONDS: u32 = 1_800;
+/// Nobody's advertisement is believed for longer, seconds.
+pub const SSDP_MAX_AGE_SECONDS_MAX: u32 = 86_400;
+/// Times a set of advertisements or a search is sent: datagrams get lost (UDA 2.0 §1.2.2, §1.3.2).
+pub const SSDP_REPEATS: u32 = 3;
+/// Interfaces and families on which discovery runs at once.
+pub const SSDP_LINKS_MAX: usize = 64;
+/// The same board heard again hints again after this.
+pub const SSDP_HINT_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// Idle boards search again after this or a second for each board heard, whichever is more.
+pub const SSDP_SEARCH_INTERVAL_MIN: Duration = Duration::from_secs(20);
+/// Idle boards search at least this often.
+pub const SSDP_SEARCH_INTERVAL_MAX: Duration = Duration::from_secs(900);
+/// An expired board has this long to answer before it is forgotten.
+pub const SSDP_PROBE_TIME_MAX: Duration = Duration::from_secs(3);
+/// The groups are joined again after this: switches forget (RFC 4541).
+pub const SSDP_REJOIN_INTERVAL: Duration = Duration::from_secs(180);
+/// Devices one standalone search collects.
+pub const SSDP_FOUND_MAX: usize = 4_096;
+
+/// Links to other boards held open at once.
+pub const LINKS_MAX: usize = 2 * ROSTER_MAX;
+/// Bytes that wait for a link to open or to drain.
+pub const LINK_QUEUE_BYTES_MAX: usize = 8 * MESSAGE_BYTES_MAX;
+/// A link with nothing to say is closed.
+pub const LINK_IDLE_MAX: Duration = Duration::from_secs(120);
+/// A connection attempt or a hello takes at most this long.
+pub const LINK_OPEN_TIME_MAX: Duration = Duration::from_secs(3);
+/// Hints remembered of boards not yet met.
+pub const HINTS_MAX: usize = 2_048;
+
+/// Client operations under way on one board; more are refused with -32003.
+pub const OPERATIONS_MAX: usize = 8_192;
+/// A client operation ends after this, one way or another.
+pub const OPERATION_TIME_MAX: Duration = Duration::from_secs(5);
+/// A copy that has not answered after this is treated as absent for one operation.
+pub const COPY_ANSWER_TIME_MAX: Duration = Duration::from_millis(150);
+/// Times a put is stamped anew because a copy held a newer version or another roster.
+pub const RESTAMPS_MAX: u32 = 16;
+/// Stamps further ahead of the cluster's clock than this are refused.
+pub const CLOCK_DRIFT_MAX: Duration = Duration::from_secs(300);
+/// A board's hand-over may take this long when it is told to stop.
+pub const LEAVE_TIME_MAX: Duration = Duration::from_secs(60);
+/// Items handed over and not yet confirmed.
+pub const HANDOVER_WINDOW: usize = 64;
+
+/// Longest wait of the committer for more writes of one group.
+pub const COMMIT_WAIT_MAX: Duration = Duration::from_millis(5);
+/// Writes of one group commit.
+pub const COMMIT_WRITES_MAX: usize = 64;
+/// Bytes of one group commit.
+pub const COMMIT_BYTES_MAX: usize = 64 * 1_024;
+/// Free bytes below which puts are refused (or 5 % of the medium, if more).
+pub const FREE_BYTES_PUT_MIN: u64 = 96 * 1_024 * 1_024;
+/// Free bytes below which removes are refused as well.
+pub const FREE_BYTES_REMOVE_MIN: u64 = 32 * 1_024 * 1_024;
+/// Batches, and loads, that wait for the store before more are refused: an operation has a few.
+pub const STORE_QUEUE_MAX: usize = 4 * OPERATIONS_MAX;

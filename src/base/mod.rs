@@ -1,0 +1,16 @@
+//! L0: plain values that every layer may name.
+//!
+//! Nothing here owns a socket, a file, a clock or a random source, and nothing here imports
+//! another layer.
+
+pub mod call;
+pub mod endpoint;
+pub mod hint;
+pub mod id;
+pub mod item;
+pub mod limit;
+pub mod member;
+pub mod rng;
+pub mod store;
+pub mod time;
+pub mod version;

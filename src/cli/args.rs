@@ -1,0 +1,35 @@
+//! Arguments that several verbs share.
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use crate::base::endpoint::Name;
+
+/// Which board a client verb asks, and how it answers.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ClientArgs {
+    /// Ask this board; the port may be left out (38400).
+    #[arg(long, value_name = "HOST:PORT", env = "ROUNDEL_NODE")]
+    pub node: Option<String>,
+    /// Look for boards on this interface only; may be repeated.
+    #[arg(long = "interface", value_name = "IF")]
+    pub interfaces: Vec<String>,
+    /// When boards are looked for, take only those of this cluster.
+    #[arg(long, value_name = "NAME")]
+    pub cluster: Option<Name>,
+    /// Print what the board answered, as JSON, a line each; errors too, on standard error.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How many copies must agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Consistency {
+    /// One copy: works even alone, may miss a newer write.
+    One,
+    /// More than half of the copies.
+    Quorum,
+    /// Every copy.
+    All,
+}

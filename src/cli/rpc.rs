@@ -1,0 +1,311 @@
+//! The client's side of JSON-RPC 2.0 over HTTP/1.1: one board, one connection kept alive.
+//!
+//! Results are handed on as the bytes the board sent, so that nothing a client stored is
+//! re-encoded on its way to the terminal. No redirects, no retries but one: a request that
+//! certainly was not sent, since the board had closed an idle connection.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::net::TcpStream;
+
+use crate::base::limit;
+
+/// A board answers within this: the longest operation and a slow network.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(20);
+/// A connection on a LAN opens within this.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(3);
+/// Bytes of an answer: the state of the largest ring, with room.
+const ANSWER_BYTES_MAX: usize = 8 * limit::MESSAGE_BYTES_MAX;
+
+/// The error member of an answer.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Answer {
+    /// JSON-RPC's, or one of -32000 to -32099.
+    pub code: i64,
+    /// The code in words.
+    pub message: String,
+    /// What the board adds.
+    #[serde(default)]
+    pub data: serde_json::Value,
+}
+
+impl std::fmt::Display for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let detail = self.data.as_str().or(self.data["reason"].as_str());
+        match detail {
+            Some(detail) => write!(f, "{} ({})", detail.trim_end_matches('.'), self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+/// Why a call has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum RpcError {
+    /// Nobody listens there; nothing was sent.
+    #[error("no board answers at {address}: {source}")]
+    Connect {
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The board took the request and has not answered; whether it was done is unknown.
+    #[error("{address} has not answered within {seconds} s")]
+    Silent {
+        /// Who.
+        address: SocketAddr,
+        /// How long we waited.
+        seconds: u64,
+    },
+    /// The connection broke between request and answer; whether it was done is unknown.
+    #[error("the connection to {address} broke: {source}")]
+    Broken {
+        /// Who.
+        address: SocketAddr,
+        /// What hyper says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The answer is not JSON-RPC.
+    #[error("what answers at {address} is not a board (HTTP {status}: {excerpt:?})")]
+    Foreign {
+        /// Who.
+        address: SocketAddr,
+        /// The HTTP status.
+        status: u16,
+        /// The start of what it sent.
+        excerpt: String,
+    },
+    /// The board refused or failed.
+    #[error("{0}")]
+    Answer(Answer),
+}
+
+#[derive(Serialize)]
+struct Call<'a, P: ?Sized> {
+    jsonrpc: &'static str,
+    id: u64,
+    method: &'a str,
+    params: &'a P,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dest: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forward: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    result: Option<Box<RawValue>>,
+    error: Option<Answer>,
+}
+
+/// Where a call goes beyond the board it is sent to.
+#[derive(Clone, Debug, Default)]
+pub struct Route {
+    /// The `dest` member.
+    pub dest: Option<String>,
+    /// The `forward` member.
+    pub forward: bool,
+}
+
+/// A board and the connection to it.
+#[derive(Debug)]
+pub struct Client {
+    address: SocketAddr,
+    connection: Option<SendRequest<Full<Bytes>>>,
+    calls: u64,
+    answer_time_max: Duration,
+}
+
+impl Client {
+    /// A client of the board at `address`; nothing is sent yet.
+    pub fn new(address: SocketAddr) -> Self {
+        Client {
+            address,
+            connection: None,
+            calls: 0,
+            answer_time_max: ANSWER_TIME_MAX,
+        }
+    }
+
+    /// Waits up to `time` for each answer.
+    pub fn with_answer_time_max(mut self, time: Duration) -> Self {
+        self.answer_time_max = time;
+        self
+    }
+
+    /// The board's address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Calls a method of the board; the result is as the board sent it.
+    ///
+    /// # Errors
+    /// [`RpcError`]; after `Silent` and `Broken` the call may have been carried out.
+    pub async fn call<P: Serialize + ?Sized>(
+        &mut self,
+        method: &str,
+        params: &P,
+    ) -> Result<Box<RawValue>, RpcError> {
+        self.call_routed(method, params, &Route::default()).await
+    }
+
+    /// Calls a method and reads its result.
+    ///
+    /// # Errors
+    /// As [`Client::call`]; a result of another shape is [`RpcError::Foreign`].
+    pub async fn call_as<T: DeserializeOwned, P: Serialize + ?Sized>(
+        &mut self,
+        method: &str,
+        params: &P,
+    ) -> Result<T, RpcError> {
+        let result = self.call(method, params).await?;
+        serde_json::from_str(result.get()).map_err(|_| self.foreign(200, result.get().as_bytes()))
+    }
+
+    /// Calls a method of the board or of the one `route` names.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub async fn call_routed<P: Serialize + ?Sized>(
+        &mut self,
+        method: &str,
+        params: &P,
+        route: &Route,
+    ) -> Result<Box<RawValue>, RpcError> {
+        self.calls += 1;
+        let call = Call {
+            jsonrpc: "2.0",
+            id: self.calls,
+            method,
+            params,
+            dest: route.dest.as_deref(),
+            forward: route.forward.then_some(true),
+        };
+        let body = serde_json::to_vec(&call).expect("our own requests are JSON");
+        let limit = self.answer_time_max;
+        let sent = self.post(Bytes::from(body));
+        let (status, body) = match tokio::time::timeout(limit, sent).await {
+            Ok(answer) => answer?,
+            Err(_) => {
+                self.connection = None;
+                return Err(RpcError::Silent {
+                    address: self.address,
+                    seconds: limit.as_secs(),
+                });
+            }
+        };
+        match serde_json::from_slice::<Envelope>(&body) {
+            Ok(Envelope {
+                error: Some(error), ..
+            }) => Err(RpcError::Answer(error)),
+            Ok(Envelope {
+                result: Some(result),
+                ..
+            }) => Ok(result),
+            // A `null` result reads as none.
+            Ok(_) if status == 200 => {
+                Ok(RawValue::from_string("null".to_owned()).expect("null is JSON"))
+            }
+            _ => Err(self.foreign(status, &body)),
+        }
+    }
+
+    fn foreign(&self, status: u16, body: &[u8]) -> RpcError {
+        RpcError::Foreign {
+            address: self.address,
+            status,
+            excerpt: String::from_utf8_lossy(body).chars().take(80).collect(),
+        }
+    }
+
+    async fn post(&mut self, body: Bytes) -> Result<(u16, Bytes), RpcError> {
+        match self.post_once(body.clone()).await {
+            Err(error) if error.unsent => self.post_once(body).await.map_err(|e| e.error),
+            other => other.map_err(|e| e.error),
+        }
+    }
+
+    async fn post_once(&mut self, body: Bytes) -> Result<(u16, Bytes), PostError> {
+        let address = self.address;
+        let broken =
+            |source: Box<dyn std::error::Error + Send + Sync>| RpcError::Broken { address, source };
+        let reused = self.connection.is_some();
+        let mut connection = match self.connection.take().filter(|c| !c.is_closed()) {
+            Some(connection) => connection,
+            None => connect(address).await?,
+        };
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri("/rpc")
+            .header("Host", address.to_string())
+            .header("Content-Type", "application/json")
+            .header("Accept", "application/json")
+            .body(Full::new(body))
+            .expect("a request of fixed parts is well formed");
+        connection.ready().await.map_err(|error| PostError {
+            unsent: reused,
+            error: broken(error.into()),
+        })?;
+        let response = connection
+            .send_request(request)
+            .await
+            .map_err(|error| PostError {
+                unsent: reused && error.is_canceled(),
+                error: broken(error.into()),
+            })?;
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
+            .collect()
+            .await
+            .map_err(|error| PostError::from(broken(error)))?
+            .to_bytes();
+        self.connection = Some(connection);
+        Ok((status, body))
+    }
+}
+
+struct PostError {
+    /// The board certainly has not seen the request.
+    unsent: bool,
+    error: RpcError,
+}
+
+impl From<RpcError> for PostError {
+    fn from(error: RpcError) -> Self {
+        PostError {
+            unsent: false,
+            error,
+        }
+    }
+}
+
+async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>, RpcError> {
+    let refused = |source: io::Error| RpcError::Connect { address, source };
+    let stream = tokio::time::timeout(CONNECT_TIME_MAX, TcpStream::connect(address))
+        .await
+        .map_err(|_| refused(io::ErrorKind::TimedOut.into()))?
+        .map_err(refused)?;
+    stream.set_nodelay(true).map_err(refused)?;
+    let (sender, connection) =
+        handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| RpcError::Broken {
+                address,
+                source: error.into(),
+            })?;
+    // The task ends with the connection; its errors come out of the requests.
+    tokio::spawn(connection);
+    Ok(sender)
+}

@@ -1,0 +1,277 @@
+//! The shapes of a board's answers, as far as the verbs look into them.
+//!
+//! Members a verb does not need are not read, so that a newer board can say more.
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+/// A board as a lookup names it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NodeRef {
+    /// 64 hex digits.
+    pub id: String,
+    /// What people call it.
+    pub name: Option<String>,
+    /// `ip:port`.
+    pub address: Option<String>,
+}
+
+/// `get_node_state`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NodeState {
+    /// What people call it.
+    pub name: Option<String>,
+    /// The cluster's name.
+    pub cluster: String,
+    /// Its id.
+    pub hash: String,
+    /// Its address, without the port.
+    pub addr: Option<String>,
+    /// Its port.
+    pub port: Option<u16>,
+    /// In Round's words.
+    pub state: String,
+}
+
+/// `get_cluster_state`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ClusterState {
+    /// The only member.
+    pub cluster: Cluster,
+}
+
+/// A cluster as one of its boards sees it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Cluster {
+    /// Its name.
+    pub name: String,
+    /// Its id, once founded or joined.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// Nobody is joining or leaving.
+    #[serde(default)]
+    pub settled: bool,
+    /// Copies of an item.
+    #[serde(default)]
+    pub copies: Option<usize>,
+    /// Every board of the roster.
+    pub nodes: Vec<Node>,
+}
+
+/// A board of the roster.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Node {
+    /// What people call it.
+    pub name: Option<String>,
+    /// Its software version.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Its id.
+    pub hash: String,
+    /// Its address, without the port.
+    pub addr: Option<String>,
+    /// Its port.
+    pub port: Option<u16>,
+    /// In Round's words.
+    pub state: String,
+    /// `joining`, `member` or `leaving`.
+    #[serde(default)]
+    pub standing: String,
+    /// The detector holds it to be alive.
+    pub alive: bool,
+    /// The detector suspects it.
+    #[serde(default)]
+    pub suspect: bool,
+    /// Since when it is alive or not.
+    #[serde(default)]
+    pub for_ms: u64,
+}
+
+/// `get_node_stats`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NodeStats {
+    /// Since the start.
+    pub uptime_ms: u64,
+    /// Live items in its store.
+    pub items: u64,
+    /// Items that wait to be handed to their copies.
+    #[serde(default)]
+    pub handover_pending: u64,
+    /// Items of its store that lack a copy.
+    pub under_replicated: u64,
+    /// Every acknowledged write stays readable without it.
+    pub safe_to_unplug: bool,
+    /// Why not.
+    #[serde(default)]
+    pub unplug_reason: String,
+    /// What is wrong and what to do.
+    #[serde(default)]
+    pub problems: Vec<String>,
+    /// `open`, `starting`, `read-only` or `closed`.
+    pub store: String,
+}
+
+/// `get`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Got {
+    /// The value when it is JSON, as it was stored.
+    #[serde(default, deserialize_with = "present")]
+    pub value: Option<Box<RawValue>>,
+    /// The value when it is bytes.
+    #[serde(default)]
+    pub value_base64: Option<String>,
+    /// A copy was absent.
+    #[serde(default)]
+    pub degraded: bool,
+}
+
+/// `put`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Written {
+    /// The board that owns the key.
+    pub node: String,
+    /// Copies that have it on stable storage.
+    #[serde(default)]
+    pub acks: usize,
+    /// Hints that stand in for absent copies.
+    #[serde(default)]
+    pub hinted: usize,
+    /// A copy was absent.
+    #[serde(default)]
+    pub degraded: bool,
+}
+
+/// `remove`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Removed {
+    /// A value was there.
+    pub removed: bool,
+}
+
+/// `list_items` and `scan_items`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Page {
+    /// In key order.
+    pub items: Vec<Item>,
+    /// The key to go on after.
+    pub next: Option<String>,
+    /// A board was absent: items may be missing.
+    #[serde(default)]
+    pub degraded: bool,
+}
+
+/// An item of a page, and a line of an export.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Item {
+    /// The key.
+    pub key: String,
+    /// The value when it is JSON, as it was stored.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub value: Option<Box<RawValue>>,
+    /// The value when it is bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_base64: Option<String>,
+    /// Its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// `join_ring`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Joined {
+    /// The board before it.
+    pub predecessor: NodeRef,
+    /// The boards after it.
+    pub successors: Vec<NodeRef>,
+}
+
+/// `leave_ring`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Left {
+    /// Items handed over.
+    pub transferred: u64,
+    /// The boards that took them.
+    pub to: Vec<String>,
+}
+
+impl Item {
+    /// The item on one line: JSON has line ends only between its tokens, where a blank is as
+    /// good.
+    pub fn to_line(&self) -> String {
+        serde_json::to_string(self)
+            .expect("an item is JSON")
+            .replace(['\n', '\r'], " ")
+    }
+}
+
+impl Node {
+    /// `ip:port`, when both are known.
+    pub fn address(&self) -> Option<String> {
+        address(self.addr.as_deref(), self.port)
+    }
+
+    /// Its name, else the start of its id.
+    pub fn called(&self) -> String {
+        self.name.clone().unwrap_or_else(|| short(&self.hash))
+    }
+}
+
+impl NodeRef {
+    /// Its name, else the start of its id.
+    pub fn called(&self) -> String {
+        self.name.clone().unwrap_or_else(|| short(&self.id))
+    }
+}
+
+/// `ip:port`, with brackets around an IPv6 address.
+pub fn address(addr: Option<&str>, port: Option<u16>) -> Option<String> {
+    let (addr, port) = (addr?, port?);
+    Some(match addr.parse() {
+        Ok(ip) => std::net::SocketAddr::new(ip, port).to_string(),
+        Err(_) => format!("{addr}:{port}"),
+    })
+}
+
+/// The start of an id, for people.
+pub fn short(id: &str) -> String {
+    id.chars().take(8).collect()
+}
+
+/// Reads a member that is there, `null` included.
+pub fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(from).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_null_is_a_value() {
+        let got: Got = serde_json::from_str("{\"key\":\"k\",\"value\":null}").unwrap();
+        assert_eq!(got.value.unwrap().get(), "null");
+        let got: Got = serde_json::from_str("{\"value_base64\":\"\"}").unwrap();
+        assert!(got.value.is_none());
+    }
+
+    #[test]
+    fn an_item_over_several_lines_becomes_one() {
+        let item: Item =
+            serde_json::from_str("{\"key\":\"k\",\"value\":{\n \"a\": 1.50\r\n}}").unwrap();
+        assert_eq!(
+            item.to_line(),
+            "{\"key\":\"k\",\"value\":{  \"a\": 1.50  }}"
+        );
+    }
+
+    #[test]
+    fn an_ipv6_address_is_put_in_brackets() {
+        assert_eq!(address(Some("::1"), Some(80)).unwrap(), "[::1]:80");
+        assert_eq!(address(Some("10.0.0.1"), Some(80)).unwrap(), "10.0.0.1:80");
+        assert_eq!(address(None, Some(80)), None);
+    }
+}

@@ -1,0 +1,246 @@
+//! `roundel status`: how the board and its data are, in the words of their owner.
+
+use std::io::Write;
+
+use serde_json::value::RawValue;
+
+use super::args::ClientArgs;
+use super::failure::Failure;
+use super::out::{Out, Paint, shown, spoken_time};
+use super::shape::{ClusterState, NodeState, NodeStats, short};
+use super::target;
+
+/// Arguments of `roundel status`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub(super) client: ClientArgs,
+}
+
+/// Says how the board is, whether everything is replicated, whether it is safe to unplug, what
+/// is wrong and what to do.
+///
+/// # Errors
+/// [`Failure`] of the target or a call.
+pub async fn run(args: Args, out: &mut Out) -> Result<(), Failure> {
+    let mut client = target::connect(&args.client).await?;
+    let mut answers: Vec<Box<RawValue>> = Vec::new();
+    for method in ["get_node_state", "get_cluster_state", "get_node_stats"] {
+        answers.push(client.call(method, &serde_json::json!({})).await?);
+    }
+    if args.client.json {
+        let (node, cluster, stats) = (&answers[0], &answers[1], &answers[2]);
+        let all = format!(
+            "{{\"node\":{},\"cluster_state\":{},\"stats\":{}}}",
+            node.get(),
+            cluster.get(),
+            stats.get()
+        );
+        return Ok(writeln!(out, "{all}")?);
+    }
+    let odd = |_| super::rpc::RpcError::Foreign {
+        address: client.address(),
+        status: 200,
+        excerpt: "a state of another shape".to_owned(),
+    };
+    let node: NodeState = serde_json::from_str(answers[0].get()).map_err(odd)?;
+    let cluster: ClusterState = serde_json::from_str(answers[1].get()).map_err(odd)?;
+    let stats: NodeStats = serde_json::from_str(answers[2].get()).map_err(odd)?;
+    for line in words(&node, &cluster, &stats, out.paint) {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+fn words(node: &NodeState, state: &ClusterState, stats: &NodeStats, paint: Paint) -> Vec<String> {
+    let name = node.name.clone().unwrap_or_else(|| short(&node.hash));
+    let at = super::shape::address(node.addr.as_deref(), node.port);
+    let mut lines = vec![format!(
+        "{} ({}) is {}, up {}{}",
+        paint.strong(&shown(&name)),
+        short(&node.hash),
+        standing(&node.state),
+        spoken_time(stats.uptime_ms),
+        at.map(|at| format!(", at http://{at}")).unwrap_or_default(),
+    )];
+    lines.push(format!("{:<15} {}", "Ring", ring(node, state, paint)));
+    lines.push(format!(
+        "{:<15} {}",
+        "Replicated",
+        replicated(state, stats, paint)
+    ));
+    lines.push(format!("{:<15} {}", "Safe to unplug", unplug(stats, paint)));
+    if stats.store != "open" {
+        lines.push(format!(
+            "{:<15} {}",
+            "Store",
+            paint.bad(&shown(&stats.store))
+        ));
+    }
+    let mut problems = stats.problems.iter();
+    match problems.next() {
+        None => lines.push(format!("{:<15} {}", "Wrong", paint.good("nothing"))),
+        Some(first) => {
+            lines.push(format!("{:<15} {}", "Wrong", paint.bad(&shown(first))));
+            lines.extend(problems.map(|p| format!("{:<15} {}", "", paint.bad(&shown(p)))));
+        }
+    }
+    lines
+}
+
+/// A state in the words of somebody who does not know Round's.
+fn standing(state: &str) -> String {
+    let words = match state {
+        "activating" => "not in a ring yet",
+        "terminating" => "leaving its ring",
+        "stop" => "out of its ring",
+        other => return shown(other),
+    };
+    words.to_owned()
+}
+
+fn ring(node: &NodeState, state: &ClusterState, paint: Paint) -> String {
+    if node.state == "stop" {
+        return paint.warn(&format!("none; its cluster is {}", shown(&node.cluster)));
+    }
+    let nodes = &state.cluster.nodes;
+    let absent: Vec<String> = nodes
+        .iter()
+        .filter(|node| !node.alive)
+        .map(|node| format!("{} for {}", shown(&node.called()), spoken_time(node.for_ms)))
+        .collect();
+    let boards = if nodes.len() == 1 { "board" } else { "boards" };
+    let all = format!(
+        "{} {boards} of cluster {}",
+        nodes.len(),
+        shown(&node.cluster)
+    );
+    match (absent.is_empty(), state.cluster.settled) {
+        (false, _) => format!(
+            "{all}; {}",
+            paint.warn(&format!("absent: {}", absent.join(", ")))
+        ),
+        (true, false) => format!("{all}, all present; boards are joining or leaving"),
+        (true, true) if nodes.len() == 1 => {
+            format!(
+                "{all}; {}",
+                paint.warn("no neighbour found, `roundel doctor` says why")
+            )
+        }
+        (true, true) => format!("{all}, all present"),
+    }
+}
+
+fn replicated(state: &ClusterState, stats: &NodeStats, paint: Paint) -> String {
+    let copies = state
+        .cluster
+        .copies
+        .unwrap_or(1)
+        .min(state.cluster.nodes.len())
+        .max(1);
+    let pending = match stats.handover_pending {
+        0 => String::new(),
+        n => format!("; {n} wait to be handed to other boards"),
+    };
+    if stats.under_replicated > 0 {
+        let words = format!(
+            "no: {} of {} keys here lack a copy{pending}",
+            stats.under_replicated, stats.items
+        );
+        return paint.warn(&words);
+    }
+    let words = match copies {
+        1 => format!("no: {} keys, on this board only; add a board", stats.items),
+        _ => format!(
+            "yes: {} keys here, each on {copies} boards{pending}",
+            stats.items
+        ),
+    };
+    if copies == 1 {
+        paint.warn(&words)
+    } else {
+        paint.good(&words)
+    }
+}
+
+fn unplug(stats: &NodeStats, paint: Paint) -> String {
+    if stats.safe_to_unplug {
+        return paint.good("yes");
+    }
+    match stats.unplug_reason.as_str() {
+        "" => paint.bad("no"),
+        reason => paint.bad(&format!("no: {}", shown(reason))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn said(nodes: serde_json::Value, stats: serde_json::Value) -> String {
+        let id = "ab".repeat(32);
+        let node = json!({"name": "calm-heron", "version": "0.1.0", "cluster": "home", "hash": id,
+            "addr": "10.0.0.1", "port": 38400, "state": "active"});
+        let cluster = json!({"cluster": {"name": "home", "id": null, "settled": true,
+            "copies": 3, "points": 128, "mode": "full", "nodes": nodes}});
+        let mut all = json!({"uptime_ms": 65000, "items": 7, "handover_pending": 0,
+            "under_replicated": 0, "safe_to_unplug": true, "unplug_reason": "",
+            "problems": [], "store": "open"});
+        for (key, value) in stats.as_object().unwrap() {
+            all[key] = value.clone();
+        }
+        let read = |value| serde_json::from_value(value).unwrap();
+        let cluster: ClusterState = serde_json::from_value(cluster).unwrap();
+        let stats: NodeStats = serde_json::from_value(all).unwrap();
+        let node: NodeState = read(node);
+        words(&node, &cluster, &stats, Paint::PLAIN).join("\n")
+    }
+
+    fn node(name: &str, alive: bool) -> serde_json::Value {
+        json!({"name": name, "hash": name, "addr": null, "port": null, "state": "active",
+            "alive": alive, "for_ms": 3000})
+    }
+
+    #[test]
+    fn a_ring_that_is_well_says_so() {
+        let said = said(json!([node("a", true), node("b", true)]), json!({}));
+        assert!(
+            said.contains("up 1 min 5 s, at http://10.0.0.1:38400"),
+            "{said}"
+        );
+        assert!(
+            said.contains("2 boards of cluster home, all present"),
+            "{said}"
+        );
+        assert!(
+            said.contains("yes: 7 keys here, each on 2 boards"),
+            "{said}"
+        );
+        assert!(said.contains("Safe to unplug  yes"), "{said}");
+        assert!(said.contains("Wrong           nothing"), "{said}");
+    }
+
+    #[test]
+    fn what_is_wrong_comes_with_its_reason() {
+        let said = said(
+            json!([node("a", true), node("b", false)]),
+            json!({"under_replicated": 3, "safe_to_unplug": false, "unplug_reason": "b is absent",
+                "problems": ["b is absent; bring it back", "disk full"], "store": "read-only"}),
+        );
+        assert!(said.contains("absent: b for 3 s"), "{said}");
+        assert!(said.contains("no: 3 of 7 keys here lack a copy"), "{said}");
+        assert!(said.contains("no: b is absent"), "{said}");
+        assert!(
+            said.contains("disk full") && said.contains("read-only"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_lone_board_does_not_claim_copies() {
+        let said = said(json!([node("a", true)]), json!({}));
+        assert!(said.contains("on this board only"), "{said}");
+        assert!(said.contains("roundel doctor"), "{said}");
+    }
+}

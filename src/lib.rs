@@ -1,0 +1,235 @@
+//! roundel: boards that find each other, form one ring and keep what they are given.
+//!
+//! This is the architecture page: what the parts are, why they are cut as they are, what always
+//! holds and what was decided. What the program does for its owner is in the README; what a
+//! module does is at the top of its file.
+//!
+//! # Bird's-eye view
+//!
+//! 1. Every protocol is a **machine**: plain values in, plain values out. It owns no socket, file,
+//!    clock, thread or random source.
+//! 2. One **driver** ([`runtime::driver`]) owns all of those. It delivers frames, calls and time
+//!    to the machine and carries out what it asks.
+//! 3. So the very same ring, detector and replication run on a board and, many boards in one
+//!    process with seeded faults, in the tests of [`proto::board`].
+//! 4. A **service** ([`service`]) turns requests into calls on the board and answers into bytes;
+//!    it holds no state of the ring.
+//! 5. The **node** ([`node`]) composes all this from a configuration; nothing else knows all parts.
+//!
+//! A put, from the socket to the flash and back:
+//!
+//! ```text
+//! client ─HTTP─▶ runtime/http ─Request─▶ service ─Call::Put─▶ driver ─handle_call─▶ proto/board
+//!                                                                                      │
+//!      other boards ◀─frames─ runtime/stream ◀─────────── poll_transmit ───────────────┤
+//!      runtime/store (one sync a group) ◀──────────────── poll_store ──────────────────┤
+//!                  │ handle_stored                        poll_reply ─▶ service ─▶ client
+//!                  ╰──────────────────────────▶ proto/board
+//! ```
+//!
+//! # The contract of a machine
+//!
+//! The composite machine [`proto::board::Board`] is what the driver runs; [`proto::ssdp::Ssdp`]
+//! keeps to the same contract with a driver of its own ([`runtime::discovery`]).
+//!
+//! - **Inputs** are commands, each with the time: `handle_opened` and `handle_open_failed` (the
+//!   store), `handle_hint` (discovery), `handle_link` and `handle_datagram` (other boards),
+//!   `handle_call` and `handle_relayed` (the service), `handle_loaded` and `handle_stored` (answers
+//!   of the store), `handle_endpoint`, `handle_lag`, `handle_stop` and `handle_timeout`. An input
+//!   never fails: what is wrong in it is counted, answered or dropped.
+//! - **Outputs** wait in queues ([`proto::board::Outbox`]). After any input the driver drains
+//!   `poll_store`, `poll_load`, `poll_link`, `poll_transmit`, `poll_reply`, `poll_relayed` and
+//!   `poll_event`, then sleeps until `poll_timeout`.
+//! - **Persist before send.** A [`Transmit`](proto::board::Transmit) says in `after` which store it
+//!   must follow; the driver holds it until that store has returned and drops it if that failed.
+//!   Everything else flows at once, so a slow card never delays the answer to a probe and so never
+//!   makes a false death. A reply to a client needs no such mark: the machine makes it only once
+//!   `handle_stored` and the other copies have said that the write is durable.
+//! - **Randomness** is a seeded generator handed in. **Time** is an argument: a monotonic count,
+//!   and a wall clock that may be wrong. **Order** that can be seen comes from ordered collections.
+//! - **Bounds**: every queue, retry, cache and loop has a named one in [`base::limit`], or beside
+//!   the machine's own constants, with unit and reason.
+//! - `check_invariants` breaks loudly when a machine contradicts itself. Assertions stay on in
+//!   release: a board that is wrong about itself must stop and not write.
+//!
+//! # Layers
+//!
+//! Imports point strictly downward, siblings of one height are strangers; `tests/tidy` enforces
+//! it, with the calls that no layer below L4 may make (clocks, sockets, files, entropy).
+//!
+//! | Layer | Module | Owns | Must not know |
+//! |---|---|---|---|
+//! | L0 | [`base`] | values all layers share: ids, items, calls, limits | any other layer |
+//! | L1 | [`wire`] | bytes to valid types and back | state, time |
+//! | L1 | [`security`] | primitives: the identity key | what they protect |
+//! | L1 | [`telemetry`] | counters anyone may name | who reads them |
+//! | L1 | [`config`] | the configuration, written and checked | files, the environment |
+//! | L2 | [`proto`] | the machines | sockets, files, clocks, entropy |
+//! | L3 | [`service`] | request to response: methods, refusals | transports |
+//! | L4 | [`runtime`] | sockets, files, clocks, threads | what messages mean |
+//! | L5 | [`node`] | composition, life cycle, implementations | the command line |
+//! | L6 | [`cli`] | a file per verb | state of the ring |
+//!
+//! Machines are strangers to each other but for `ring` → `roster`, `placement` → `roster`,
+//! `replication` → `placement` and `clock`, and `board`, which joins them. The owner of a trait
+//! never imports what implements it; `node/registry.rs` names the implementations.
+//!
+//! # Code map
+//!
+//! ```text
+//! base/      id (points, intervals)  item  version  member  call  store  hint  endpoint  time
+//!            rng  limit
+//! wire/      frame (framing)  peer (messages between boards)  httpu  ssdp/  xml  description
+//!            jsonrpc/
+//! security/  identity          telemetry/  counters          config/  file  valid  spoken
+//! proto/
+//!   board/        the composite: membership/ (found, join, merge, leave, forget), operation/
+//!                 (put, get, remove at the coordinator), copy (the copy's side), handover,
+//!                 gossip (rosters travel), link (streams and hellos), scan, pointers (lookups),
+//!                 overview (what it says of itself), outbox; world, scenario*: its tests
+//!   ssdp/         advertiser  searcher  cache         session/      the hello
+//!   roster/       who belongs, a CRDT                 detector/     SWIM by foca: who is there
+//!   placement/    roster → copies of a key            replication/  one write or read: decided
+//!   ring/         pointers, structure chord | mesh    clock/        hybrid (versions), lamport
+//! service/   rpc (one document)  method/ (the table)  destination (other boards)  chord (ring
+//!            messages)  guard (refusals)  route  health  failure (errors → codes)
+//! runtime/   driver  stream  udp  http/  discovery/  store/ (flash)  link (netlink)  datadir
+//!            identity  counters  client  probe (doctor)
+//! node/      mod (start, serve, stop)  bind  event  registry
+//! cli/       run  demo/  put  get  remove  list  status  ring  nodes  call  search  join  leave
+//!            doctor/  export  import  completions  man, and what they share
+//! tests/     tidy/ (this page's rules)  conformance/ (SSDP, HTTP, JSON-RPC, ring messages)
+//!            readme/ (its commands)  cli  daemon/ (one real board and its disk)
+//!            lan/ (real boards in network namespaces)
+//! ```
+//!
+//! Where to begin: [`base::call`] (what can be asked), [`proto::board`] (its header tells a board's
+//! life), then `proto/board/operation/`.
+//!
+//! # What always holds
+//!
+//! - Nothing is acknowledged that is not durable: a write is on the stable storage of W copies, or
+//!   of fewer with durable hints for copies known to be down, of every set of its placement.
+//! - Any two quorum operations on a key meet on a copy, also while boards join or leave, unless one
+//!   of them says `degraded`.
+//! - Nothing durable is assumed before the store has answered. A commit that failed is
+//!   *indeterminate* and is never reported as undone.
+//! - Liveness never changes the roster, and the roster alone says where copies are.
+//! - Equal rosters give equal placement on every board.
+//! - A board drops an item that does not belong to it only when every copy has confirmed it.
+//! - A stamp is never drawn twice, also across power cuts: the high-water mark is in each commit.
+//! - Discovery only hints: nothing is believed of a board whose signed hello was not verified.
+//! - A value leaves as the bytes it came in.
+//! - No input from the network makes a board panic, grow without bound or fall silent.
+//! - With nothing asked and nobody coming or going nothing is written to flash.
+//!
+//! # Decisions
+//!
+//! **Identity and membership**
+//!
+//! - *A board's id is the SHA-256 of its public key.* Rejected: a hash of its address, under which
+//!   a new DHCP lease would move every key on every card.
+//! - *Discovery hints, a signed hello decides.* Rejected: joining on an announcement; SSDP can be
+//!   forged by anybody on the LAN.
+//! - *The roster is a CRDT on every board's flash, moved up entry by entry in (generation,
+//!   standing).* Rejected: agreeing on each change by consensus, since a LAN of two or three boards
+//!   would often have no majority to admit a third.
+//! - *An absent board keeps its place until somebody strikes it off* (later also a majority, after
+//!   a grace time). Rejected: each board's own timer, by which the minority side of a partition
+//!   would rewrite the roster.
+//! - *Boards that belong to nothing: the lowest id founds. Rings that meet: the lower cluster id
+//!   survives and the others join it.* Rejected: each founding and merging later, which makes
+//!   thirty merges of thirty boards that start at once.
+//! - *A leave reverts when nobody stays to take over or the time is up*: the board is a member
+//!   again, and absent once it stops. Rejected: leaving all the same; the last boards of a ring
+//!   switched off together would lose it.
+//! - *SIGTERM is an orderly leave*, a second signal a stop; `on_terminate = "stop"` for boards that
+//!   will be back. Rejected: stopping by default; unplugging for good is what an owner does without
+//!   reading, and it must not cost a copy.
+//! - *`ready` is printed when the board belongs to a ring, or after three seconds.* Rejected: when
+//!   the port is bound (a script that goes on at `ready` would find no ring), and only in a ring (a
+//!   board without a network would never finish starting).
+//!
+//! **Ring and placement**
+//!
+//! - *Copies are placed over the persisted roster.* Rejected: over the boards alive at the moment.
+//!   A live view shrinks: two sides of a partition answer "not found" for an acknowledged put, and
+//!   a lone board acknowledges alone.
+//! - *Up to 1,024 boards each knows the roster and computes the ring, with 128 points a board; the
+//!   mode is a parameter of the cluster.* Rejected: classical Chord at every size (joins that must
+//!   stabilise; most loaded board 4.4 × the mean against 1.23), and a threshold at which the
+//!   protocol would change under a running ring.
+//! - *A lookup by `id` asks the ring of the boards' own ids, among those that are there; a lookup
+//!   by `key` asks the placement, there or not.* Rejected: one ring for both. Pointers are of use
+//!   only to boards that answer; ownership must not move when a board is absent.
+//!
+//! **Replication**
+//!
+//! - *Available under partition: quorums and durable hints.* Strong operations are to go through a
+//!   small consensus group later. Rejected: consensus for everything; a LAN appliance must take a
+//!   put while a board is unplugged.
+//! - *Hybrid logical clocks order writes.* Rejected: wall clocks; boards have no battery, and
+//!   last-writer-wins by a wrong clock loses writes.
+//! - *While boards join or leave, reads and writes need the quorum of the old **and** of the new
+//!   copies.* Rejected: in writes only; a reader of the new set alone would miss what the old set
+//!   has not handed over yet.
+//! - *A write needs at least one true copy in each set; hints alone never acknowledge, and a hint
+//!   counts only for a copy that is down, not slow.* Rejected: counting any W boards; the side of a
+//!   partition without a copy would acknowledge what no reader finds.
+//! - *Not Found is said only when R copies say so and the absent boards could not have
+//!   acknowledged a write; otherwise the answer is Unavailable.* Rejected: R answers alone, which
+//!   a write on hints at the other side of a partition makes a lie.
+//! - *Every message of an operation carries the digest of the view it was laid out over; a copy
+//!   with another view refuses (`OtherView`), the two exchange rosters, the operation is tried
+//!   again.* Rejected: trusting that rosters converge soon; two operations on two rosters may
+//!   share no copy.
+//! - *A copy that holds something newer refuses; the coordinator stamps the write above it.*
+//!   Rejected: acknowledging a write that is already overwritten.
+//! - *A read that finds its copies unequal writes the newest back before it answers.* Rejected:
+//!   repair behind the answer; a later read could see less.
+//! - *One hand-over for joins, leaves, hints and boards that return: offer versions, hear what is
+//!   missing, write that, drop when every copy has confirmed.* Rejected: a mechanism for each; four
+//!   ways to lose an item instead of one to get right.
+//!
+//! **Runtime**
+//!
+//! - *The store is `fjall` behind a narrow contract ([`base::store`]), one committer thread, group
+//!   commit.* Rejected after measuring bytes on flash for a byte stored: redb 33, SQLite 35, LMDB
+//!   74, fjall 1.7.
+//! - *SWIM by `foca`, told how late the loop wakes.* Rejected: one of our own, and heartbeats to
+//!   everybody.
+//! - *One port; the first byte tells HTTP from frames.* Rejected: a port each; more to configure
+//!   and to open in a firewall.
+//! - *One thread for the board and its sockets.* Rejected: a pool; these boards have few cores and
+//!   little memory, and a machine without locks can be simulated.
+//!
+//! # Where later parts go
+//!
+//! - *Mode `partial`* (classical Chord for larger rings): a sibling machine behind the calls of
+//!   `proto/ring`; `RingMode` in [`base::member`] is its switch.
+//! - *Merkle trees in the background*: `proto/replication`, feeding `proto/board/handover.rs`,
+//!   which offers and compares already. Collecting tombstones comes with them: they know what
+//!   every copy has confirmed.
+//! - *Giving up absent boards by a vote of the majority*: `proto/roster` and
+//!   `proto/board/gossip.rs`, beside `forget`.
+//! - *Consensus and strong operations*: `proto/consensus`, joined in `proto/board`; `Consistency`
+//!   in [`base::call`] grows.
+//! - *Cluster keys, a MAC on frames*: `security`, and `proto/session` for the hello;
+//!   `service/guard.rs` refuses; `Scope` in the method table says who may do what.
+//! - *Scripts, routes, timers*: a layer `script` between `proto` and `service`; the worker process
+//!   in `runtime`.
+//! - *UPnP services, events, the page*: `wire` for SCPD, SOAP and GENA, `service/device.rs` and
+//!   `service/web/`; `wire/description.rs` lists a service once its URLs answer.
+//! - *Other encodings, S3*: `wire` for the bytes, `service` for the meaning.
+//! - *The relay, bridges between sites*: `proto/relay`, `proto/bridge`.
+
+pub mod base;
+pub mod cli;
+pub mod config;
+pub mod node;
+pub mod proto;
+pub mod runtime;
+pub mod security;
+pub mod service;
+pub mod telemetry;
+pub mod wire;

@@ -1,0 +1,74 @@
+//! What the node makes of the board's events: log lines, and the addresses of members.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use crate::base::call::{Call, Event, Reply};
+use crate::runtime::driver::Handle;
+
+/// Changes within this time are looked up once.
+const REFRESH_DELAY: Duration = Duration::from_millis(300);
+
+/// The addresses of members, which the limits on connections exempt.
+#[derive(Clone, Default)]
+pub struct Members {
+    addresses: Arc<RwLock<BTreeSet<IpAddr>>>,
+    refreshing: Arc<AtomicBool>,
+}
+
+impl Members {
+    /// The address is a member's.
+    pub fn has(&self, address: &IpAddr) -> bool {
+        self.addresses
+            .read()
+            .expect("nobody panics with it")
+            .contains(address)
+    }
+
+    /// Looks the members up anew, soon.
+    pub fn refresh(&self, handle: Handle) {
+        if self.refreshing.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let members = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(REFRESH_DELAY).await;
+            members.refreshing.store(false, Ordering::Relaxed);
+            if let Ok(Reply::Overview(overview)) = handle.call(Call::Overview).await {
+                let addresses = overview.members.iter().filter_map(|m| m.endpoint);
+                *members.addresses.write().expect("nobody panics with it") =
+                    addresses.map(|endpoint| endpoint.ip()).collect();
+            }
+        });
+    }
+}
+
+/// Writes an event to the log.
+pub fn log(event: &Event) {
+    match event {
+        Event::Founded(cluster) => tracing::info!(%cluster, "founded a ring"),
+        Event::Joined(cluster) => tracing::info!(%cluster, "joined a ring"),
+        Event::Merged { survivor, ended } => {
+            tracing::info!(%survivor, %ended, "two rings became one");
+        }
+        Event::NodeAdded(id) => tracing::info!(node = %id.short(), "board added"),
+        Event::NodeRemoved(id) => tracing::info!(node = %id.short(), "board removed"),
+        Event::NodeSuspected(id) => tracing::info!(node = %id.short(), "board suspected"),
+        Event::NodeDown(id) => tracing::warn!(node = %id.short(), "board absent"),
+        Event::NodeUp(id) => tracing::info!(node = %id.short(), "board present"),
+        Event::ClonedCard { endpoint, yields } => {
+            tracing::warn!(%endpoint, yields, "another board runs with this board's card");
+        }
+        Event::Departed => tracing::info!("left the ring"),
+    }
+}
+
+/// Resident bytes of this process.
+pub fn resident_bytes() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * 4_096)
+}

@@ -1,0 +1,621 @@
+//! L5: the node composes a board from its configuration: data directory, identity, sockets, store,
+//! driver, service and discovery; and it is the only place that knows them all.
+//!
+//! Start: the directory is locked, identity and counters are read, the port is bound, HTTP answers
+//! (`/healthz` says *starting*), the store opens, discovery begins, and the `ready` line is
+//! printed. Steady state: reports of the driver and notices of discovery are passed on. End: a
+//! termination signal is an orderly leave (or a plain stop, if so configured); a second one stops
+//! at once.
+
+mod bind;
+mod event;
+mod registry;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::base::call::{Call, CallError, Event, Reply};
+use crate::base::endpoint::Name;
+use crate::base::id::Id;
+use crate::base::member::Life;
+use crate::base::rng::seeded;
+use crate::config::{Config, spoken_name};
+use crate::proto::board::{Board, Settings};
+use crate::runtime::counters::{self, Counters};
+use crate::runtime::datadir::{DataDir, DataDirError};
+use crate::runtime::discovery::{self, Discovery, Notice};
+use crate::runtime::driver::{Clock, Driver, Handle, Parts, Report};
+use crate::runtime::http;
+use crate::runtime::identity::{self as identity_file, IdentityFileError};
+use crate::runtime::link::{self, InterfaceAddress};
+use crate::runtime::store::{OpenError, Options, Store};
+use crate::runtime::udp::Udp;
+use crate::security::identity::{Identity, IdentityError, Signer};
+use crate::service::{self, Facts, Service};
+use crate::telemetry;
+use crate::wire::description::Description;
+
+/// HTTPU requests answered at the same time; more are lost, as datagrams are.
+const HTTPU_AT_ONCE: usize = 256;
+/// Streams of other boards that wait for the driver.
+const STREAMS_WAITING: usize = 64;
+/// Notices of discovery that wait for the node.
+const NOTICES_WAITING: usize = 1_024;
+/// A board that finds no ring says that it is ready after this all the same.
+const READY_TIME_MAX: Duration = Duration::from_secs(3);
+/// A board that stops without leaving has this long to say farewell.
+const FAREWELL_TIME: Duration = Duration::from_secs(2);
+
+/// Why a board could not start or had to stop; each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The identity file cannot be used.
+    #[error(transparent)]
+    IdentityFile(#[from] IdentityFileError),
+    /// The identity file is not a key.
+    #[error(
+        "{path}: {source}; put back the board's own file, or move the data directory away to \
+         start as a new board"
+    )]
+    Identity {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        source: IdentityError,
+    },
+    /// No port could be had.
+    #[error("port {port} cannot be used: {source}; free it, or choose another with --port")]
+    Port {
+        /// The one asked for, or the first tried.
+        port: u16,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The store cannot be opened; nothing in it was changed.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// Another board runs with this one's card.
+    #[error(
+        "another board with this board's identity answers at {endpoint}: its card is a clone of \
+         this one. Stop one of the two, then remove identity.pk8 and the rest of the clone's data \
+         directory, so that it starts as a board of its own"
+    )]
+    ClonedCard {
+        /// Where.
+        endpoint: SocketAddr,
+    },
+    /// Something of the system that a board cannot do without.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The system gave no random bytes.
+    #[error("the system's random source failed; a board needs one")]
+    NoEntropy,
+}
+
+impl RunError {
+    /// The exit code of the process.
+    pub fn exit_code(&self) -> u8 {
+        1
+    }
+}
+
+fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> RunError {
+    move |source| RunError::System { what, source }
+}
+
+impl service::Board for Handle {
+    fn call(&self, call: Call) -> impl Future<Output = Result<Reply, CallError>> + Send {
+        Handle::call(self, call)
+    }
+
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send {
+        tokio::time::sleep(duration)
+    }
+}
+
+/// Runs a board until it is told to stop.
+///
+/// # Errors
+/// [`RunError`].
+pub fn run(config: Config) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .build()
+        .map_err(system("the event loop cannot be made"))?;
+    let result = runtime.block_on(Node::start(config));
+    // The store's threads have been joined; nothing else is worth waiting for.
+    runtime.shutdown_background();
+    result
+}
+
+fn random<const N: usize>() -> Result<[u8; N], RunError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|_| RunError::NoEntropy)?;
+    Ok(bytes)
+}
+
+/// What a start leaves durable before anything is said on the network.
+struct Start {
+    directory: DataDir,
+    identity: Identity,
+    counters: Counters,
+}
+
+impl Start {
+    fn new(config: &Config) -> Result<Start, RunError> {
+        let directory = DataDir::lock(&config.data)?;
+        let mut first = false;
+        let fresh = Identity::generate().map_err(|_| RunError::NoEntropy)?;
+        let document = identity_file::read_or_create(&directory, || {
+            first = true;
+            fresh
+        })?;
+        let identity = Identity::from_pkcs8(&document).map_err(|source| RunError::Identity {
+            path: directory.path().join("identity.pk8").display().to_string(),
+            source,
+        })?;
+        let start = counters::next_start(&directory, first)
+            .map_err(system("the start cannot be counted in the data directory"))?;
+        if start.lost {
+            tracing::warn!(
+                "the counters file was lost; counting goes on well above any past start"
+            );
+        }
+        Ok(Start {
+            directory,
+            identity,
+            counters: start.counters,
+        })
+    }
+}
+
+/// Who this board is, in this start.
+struct Who {
+    id: Id,
+    name: Name,
+    counters: Counters,
+    seed: [u8; 32],
+    endpoint: SocketAddr,
+}
+
+/// The machine, before its store is open.
+fn board(config: &Config, who: &Who, identity: Identity) -> Result<(Board, Clock), RunError> {
+    let clock = Clock::start();
+    let settings = Settings {
+        name: who.name.clone(),
+        cluster_name: config.cluster.clone(),
+        endpoint: who.endpoint,
+        boot: who.counters.boot,
+        life: Life(random::<16>()?),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        structure: registry::structure(config.structure),
+    };
+    let rng = seeded(who.seed, 1);
+    Ok((
+        Board::new(settings, Box::new(identity), clock.now(), rng),
+        clock,
+    ))
+}
+
+/// Its driver, with the store opening.
+fn drive(
+    (board, clock): (Board, Clock),
+    store_path: &Path,
+    udp: Arc<Udp>,
+    accepted: mpsc::Receiver<http::FrameConnection>,
+    reports: mpsc::UnboundedSender<Report>,
+) -> (Driver, Handle) {
+    let (store_in, store_replies) = mpsc::unbounded_channel();
+    let store = Store::open(store_path, Options::default(), store_in);
+    Driver::new(Parts {
+        board,
+        clock,
+        store,
+        store_replies,
+        udp,
+        accepted,
+        reports,
+    })
+}
+
+/// Serves every listener until the sender that is returned is dropped.
+fn serve_http(
+    listeners: Vec<TcpListener>,
+    service: &Service<Handle>,
+    members: &event::Members,
+    frames: &mpsc::Sender<http::FrameConnection>,
+    udp: &Arc<Udp>,
+) -> watch::Sender<bool> {
+    let (stop, stopped) = watch::channel(false);
+    let (posts, posted) = mpsc::channel(STREAMS_WAITING);
+    tokio::spawn(send_posts(posted, udp.clone()));
+    for listener in listeners {
+        let members = members.clone();
+        let options = http::Options::new(move |address: IpAddr| members.has(&address));
+        let (service, frames, posts) = (service.clone(), frames.clone(), Some(posts.clone()));
+        tokio::spawn(http::serve(
+            listener,
+            service,
+            frames,
+            posts,
+            options,
+            stopped.clone(),
+        ));
+    }
+    stop
+}
+
+/// A running board.
+struct Node {
+    handle: Handle,
+    config: Config,
+    who: Who,
+    udp: Arc<Udp>,
+    service: Service<Handle>,
+    discovery: Arc<RwLock<Option<Arc<Discovery>>>>,
+    reports: mpsc::UnboundedReceiver<Report>,
+    notices: mpsc::Receiver<Notice>,
+    members: event::Members,
+    gate: http::Gate,
+    httpu: Arc<Semaphore>,
+    _stop_http: watch::Sender<bool>,
+}
+
+impl Node {
+    async fn start(config: Config) -> Result<(), RunError> {
+        telemetry::install();
+        let signals = Signals::new()?;
+        let start = Start::new(&config)?;
+        let bound = bind::bind(&config)?;
+        let udp = Arc::new(bound.udp);
+        let seed = random::<32>()?;
+        let id = start.identity.id();
+        let name = config.name.clone().unwrap_or_else(|| spoken_name(&id));
+        let who = Who {
+            id,
+            name,
+            counters: start.counters,
+            seed,
+            endpoint: bound.endpoint,
+        };
+        let store_path = start.directory.store_path();
+        let (frames, accepted) = mpsc::channel(STREAMS_WAITING);
+        let (reports_in, reports) = mpsc::unbounded_channel();
+        let board = board(&config, &who, start.identity)?;
+        let (driver, handle) = drive(board, &store_path, udp.clone(), accepted, reports_in);
+        let driver = tokio::spawn(driver.run());
+        let discovery = Arc::new(RwLock::new(None::<Arc<Discovery>>));
+        let service = Service::new(handle.clone(), facts(&config, &who, &discovery));
+        let members = event::Members::default();
+        let stop_http = serve_http(bound.listeners, &service, &members, &frames, &udp);
+        let (notices_in, notices) = mpsc::channel(NOTICES_WAITING);
+        let mut node = Node {
+            handle,
+            who,
+            udp,
+            service,
+            discovery,
+            reports,
+            notices,
+            gate: {
+                let members = members.clone();
+                http::Gate::new(Arc::new(move |address| members.has(&address)))
+            },
+            members,
+            httpu: Arc::new(Semaphore::new(HTTPU_AT_ONCE)),
+            _stop_http: stop_http,
+            config,
+        };
+        node.store_opens().await?;
+        node.discover(start.directory, notices_in)?;
+        let result = node.serve(signals).await;
+        node.farewell().await;
+        // The last handles go with the node and the service: then the driver closes the store.
+        drop(node);
+        let _ = tokio::time::timeout(FAREWELL_TIME, driver).await;
+        result
+    }
+
+    /// Waits until the store is open; HTTP answers meanwhile.
+    async fn store_opens(&mut self) -> Result<(), RunError> {
+        loop {
+            match self.reports.recv().await {
+                Some(Report::Store(Ok(()))) => return Ok(()),
+                Some(Report::Store(Err(error))) => return Err(error.into()),
+                Some(report) => {
+                    if let Some(error) = self.report(report) {
+                        return Err(error);
+                    }
+                }
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn discover(
+        &mut self,
+        directory: DataDir,
+        notices: mpsc::Sender<Notice>,
+    ) -> Result<(), RunError> {
+        let mut counters = self.who.counters;
+        let settings = discovery::Settings {
+            interfaces: self.config.interfaces.clone(),
+            ipv6: self.udp.has_v6(),
+            http_port: self.who.endpoint.port(),
+            cluster: self.config.cluster.clone(),
+            node: self.who.id,
+            boot: counters.boot,
+            bootid: counters.bootid,
+            name: self.who.name.clone(),
+            listen: self.config.ssdp.listen,
+            search: self.config.ssdp.search,
+            advertise: self.config.ssdp.advertise,
+        };
+        let next_bootid = move || {
+            match counters::next_bootid(&directory, counters) {
+                Ok(next) => counters = next,
+                Err(error) => {
+                    tracing::warn!(%error, "the BOOTID could not be kept");
+                    counters.bootid = counters.bootid % counters::BOOTID_MAX + 1;
+                }
+            }
+            counters.bootid
+        };
+        let discovery = discovery::start(settings, self.who.seed, notices, next_bootid)
+            .map_err(system("the network interfaces cannot be watched"))?;
+        self.addresses(&discovery.addresses());
+        *self.discovery.write().expect("nobody panics with it") = Some(Arc::new(discovery));
+        Ok(())
+    }
+
+    fn ready(&self) {
+        use std::io::Write;
+        let mut out = std::io::stdout();
+        // A reader that is gone is no reason to stop.
+        let _ = writeln!(
+            out,
+            "ready name={} id={} http=http://{}",
+            self.who.name, self.who.id, self.who.endpoint
+        );
+        let _ = out.flush();
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        if let Some(period) = sd_notify::watchdog_enabled() {
+            tokio::spawn(async move {
+                loop {
+                    let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+                    tokio::time::sleep(period / 3).await;
+                }
+            });
+        }
+        let (name, id, cluster) = (&self.who.name, &self.who.id, &self.config.cluster);
+        tracing::info!(%name, %id, endpoint = %self.who.endpoint, %cluster, "serving");
+        if self.config.bind_addr.is_none() && self.config.interfaces.is_empty() {
+            tracing::info!("no key is set: whoever is on this LAN can join and write");
+        }
+    }
+
+    /// The node's own loop, until it has departed.
+    async fn serve(&mut self, mut signals: Signals) -> Result<(), RunError> {
+        let mut stopping = false;
+        let mut waiting = true;
+        let belated = tokio::time::sleep(READY_TIME_MAX);
+        tokio::pin!(belated);
+        if self.belongs().await {
+            waiting = false;
+            self.ready();
+        }
+        loop {
+            tokio::select! {
+                () = &mut belated, if waiting => {
+                    waiting = false;
+                    self.ready();
+                }
+                report = self.reports.recv() => match report {
+                    Some(Report::Event(Event::Departed)) if stopping => return Ok(()),
+                    Some(report) => {
+                        let belongs =
+                            matches!(report, Report::Event(Event::Founded(_) | Event::Joined(_)));
+                        if let Some(error) = self.report(report) {
+                            return Err(error);
+                        }
+                        if belongs && std::mem::take(&mut waiting) {
+                            self.ready();
+                        }
+                    }
+                    None => return Ok(()),
+                },
+                Some(notice) = self.notices.recv() => self.notice(notice),
+                () = signals.next() => {
+                    if stopping || !self.config.leaves() {
+                        return Ok(());
+                    }
+                    stopping = true;
+                    tracing::info!("leaving; a second signal stops at once");
+                    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+                    self.handle.stop(self.config.leave_timeout);
+                }
+            }
+        }
+    }
+
+    /// The board is in a ring already: it was when it stopped.
+    async fn belongs(&self) -> bool {
+        match self.handle.call(Call::Overview).await {
+            Ok(Reply::Overview(overview)) => overview.cluster.is_some(),
+            _ => false,
+        }
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::Hint(hint) => self.handle.hint(hint),
+            Notice::AddressesChanged(addresses) => self.addresses(&addresses),
+        }
+    }
+
+    /// The board's own address is the first that discovery uses, IPv4 before IPv6.
+    fn addresses(&mut self, addresses: &[InterfaceAddress]) {
+        // An interface that is not discovery's is a link all the same.
+        let interfaces = link::list().unwrap_or_default();
+        let prefixes = interfaces.into_iter().flat_map(|it| it.addresses);
+        self.gate.set_on_link(prefixes.collect());
+        let current = self.who.endpoint;
+        if self.config.bind_addr.is_some() {
+            return;
+        }
+        // An address of one link only is of no use to boards beyond it.
+        let usable = addresses.iter().filter(|a| match a.address {
+            IpAddr::V6(v6) => !v6.is_unicast_link_local(),
+            IpAddr::V4(_) => true,
+        });
+        let best = usable.min_by_key(|a| (a.address.is_ipv6(), a.address != current.ip(), a.index));
+        if let Some(best) = best.filter(|best| best.address != current.ip()) {
+            let endpoint = SocketAddr::new(best.address, current.port());
+            self.who.endpoint = endpoint;
+            tracing::info!(%endpoint, interface = %best.name, "this board's address");
+            self.handle.set_endpoint(endpoint);
+        }
+    }
+
+    fn report(&mut self, report: Report) -> Option<RunError> {
+        match report {
+            Report::Event(event) => return self.event(event),
+            Report::Store(Ok(())) => {}
+            Report::Store(Err(error)) => return Some(error.into()),
+            Report::Relayed { token, request } => {
+                let (service, handle) = (self.service.clone(), self.handle.clone());
+                tokio::spawn(async move {
+                    let answer = service.handle_relayed(request).await;
+                    handle.relayed(token, answer);
+                });
+            }
+            Report::Httpu { from, bytes } => self.httpu(from, bytes),
+        }
+        None
+    }
+
+    fn event(&mut self, event: Event) -> Option<RunError> {
+        event::log(&event);
+        match event {
+            Event::ClonedCard {
+                endpoint,
+                yields: true,
+            } => {
+                return Some(RunError::ClonedCard { endpoint });
+            }
+            Event::NodeUp(_) | Event::NodeRemoved(_) | Event::Merged { .. } => {
+                self.members.refresh(self.handle.clone());
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn httpu(&mut self, from: SocketAddr, bytes: Bytes) {
+        if !self.gate.admit(tokio::time::Instant::now(), from.ip()) {
+            return;
+        }
+        let Ok(place) = self.httpu.clone().try_acquire_owned() else {
+            return;
+        };
+        let (service, udp, local) = (self.service.clone(), self.udp.clone(), self.who.endpoint);
+        tokio::spawn(async move {
+            let outgoing = http::handle_datagram(&service, &bytes, from, local).await;
+            if let Some(answer) = outgoing.answer {
+                udp.send(&answer, from);
+            }
+            if let Some(post) = outgoing.post
+                && let Some(bytes) = http::post_datagram(&post)
+            {
+                udp.send(&bytes, post.to);
+            }
+            drop(place);
+        });
+    }
+
+    async fn farewell(&mut self) {
+        let discovery = self
+            .discovery
+            .write()
+            .expect("nobody panics with it")
+            .take();
+        if let Some(discovery) = discovery.and_then(Arc::into_inner) {
+            let _ = tokio::time::timeout(FAREWELL_TIME, discovery.stop()).await;
+        }
+    }
+}
+
+/// Sends replies that go elsewhere over UDP.
+async fn send_posts(mut posts: mpsc::Receiver<service::exchange::Post>, udp: Arc<Udp>) {
+    while let Some(post) = posts.recv().await {
+        if let Some(bytes) = http::post_datagram(&post) {
+            udp.send(&bytes, post.to);
+        }
+    }
+}
+
+fn facts(config: &Config, who: &Who, discovery: &Arc<RwLock<Option<Arc<Discovery>>>>) -> Facts {
+    let heard = discovery.clone();
+    let description = Bytes::from(Description::of_board(&who.id, &who.name).emit());
+    Facts {
+        id: who.id,
+        name: who.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        endpoint: who.endpoint,
+        cluster_name: config.cluster.clone(),
+        boot: who.counters.boot,
+        config: RawValue::from_string(config.to_json().to_string())
+            .expect("a configuration is written as JSON"),
+        hosts: config.hosts.clone(),
+        description_xml: Arc::new(move |_| description.clone()),
+        discovered: Arc::new(move || {
+            let discovery = heard.read().expect("nobody panics with it");
+            let heard = discovery.as_ref().map(|d| d.heard()).unwrap_or_default();
+            let present = heard.into_iter().filter(|h| !h.farewell);
+            present.map(|h| (h.cluster, h.node, h.endpoint)).collect()
+        }),
+        memory_bytes: Arc::new(event::resident_bytes),
+        reply_delay_mean_ms: config.reply_delay_mean.as_millis() as u64,
+        seed: who.seed,
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals, RunError> {
+        let listen = |kind| signal(kind).map_err(system("signals cannot be received"));
+        Ok(Signals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! What a board can say about itself: members, health in words, counters.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{Board, Phase};
+use crate::base::call::{Health, MemberView, NodeState, Overview, Reply};
+use crate::base::id::Id;
+use crate::base::limit;
+use crate::base::member::Standing;
+use crate::base::store::StoreError;
+use crate::base::time::{Now, Time};
+
+/// Counters and moments that nothing but people depends on.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    counters: BTreeMap<&'static str, u64>,
+    since: BTreeMap<Id, Time>,
+    alive: BTreeSet<Id>,
+    roster_problem: Option<String>,
+}
+
+impl Watch {
+    pub(super) fn count(&mut self, name: &'static str) {
+        self.count_many(name, 1);
+    }
+
+    pub(super) fn count_many(&mut self, name: &'static str, by: u64) {
+        *self.counters.entry(name).or_default() += by;
+    }
+
+    /// The board is not alive, and has not been for this long (or since this board's start).
+    pub(super) fn is_down_for(&self, now: Time, id: &Id, time: Duration) -> bool {
+        let since = self.since.get(id).copied().unwrap_or_default();
+        !self.alive.contains(id) && now.since(since) >= time
+    }
+
+    pub(super) fn up(&mut self, now: Time, id: Id) {
+        self.alive.insert(id);
+        self.since.insert(id, now);
+    }
+
+    pub(super) fn down(&mut self, now: Time, id: Id) {
+        self.alive.remove(&id);
+        if self.since.len() >= limit::ROSTER_MAX * 2 {
+            self.since.pop_first();
+        }
+        self.since.insert(id, now);
+        self.count("members_down");
+    }
+
+    pub(super) fn problem_with_roster(&mut self, error: &StoreError) {
+        self.roster_problem = Some(error.to_string());
+    }
+
+    pub(super) fn roster_is_stored(&mut self) {
+        self.roster_problem = None;
+    }
+}
+
+impl Board {
+    pub(super) fn overview(&mut self, now: Now) -> Reply {
+        let pointers = self.pointers();
+        let roster = self.roster.as_ref().filter(|_| self.phase != Phase::Alone);
+        let members: Vec<MemberView> = roster
+            .iter()
+            .flat_map(|roster| roster.members())
+            .map(|entry| self.member_view(now, &entry.id, entry.standing))
+            .collect();
+        let settled = roster.is_some_and(|roster| roster.is_settled());
+        let cluster = roster.map(|roster| roster.cluster().clone());
+        let mut counters: Vec<(&'static str, u64)> = self
+            .watch
+            .counters
+            .iter()
+            .map(|(name, count)| (*name, *count))
+            .collect();
+        counters.push(("operations_running", self.operations.count() as u64));
+        counters.push(("link_bytes_waiting", self.waiting_bytes() as u64));
+        counters.push(("links_up", self.links.peers().len() as u64));
+        let health = self.health(&members, settled);
+        Reply::Overview(Box::new(Overview {
+            id: self.me,
+            name: self.settings.name.clone(),
+            endpoint: self.settings.endpoint,
+            cluster_name: self.settings.cluster_name.clone(),
+            cluster,
+            state: self.state(),
+            boot: self.settings.boot,
+            uptime: now.time.since(self.started),
+            members,
+            settled,
+            successors: pointers.successors(limit::SUCCESSORS_MAX),
+            predecessor: pointers.predecessor(),
+            health,
+            counters,
+        }))
+    }
+
+    fn member_view(&self, now: Now, id: &Id, standing: Standing) -> MemberView {
+        let contact = self.roster.as_ref().and_then(|roster| roster.contact(id));
+        let node = self.node_ref(id);
+        let since = self.watch.since.get(id).copied().unwrap_or(self.started);
+        MemberView {
+            id: *id,
+            name: node.name,
+            endpoint: node.endpoint,
+            version: contact.map(|contact| contact.version.clone()),
+            standing,
+            alive: node.alive,
+            suspect: self.detector.is_suspect(id),
+            for_time: now.time.since(since),
+            boot: contact.map_or(0, |contact| contact.boot),
+        }
+    }
+
+    fn state(&self) -> NodeState {
+        let standing = self
+            .roster
+            .as_ref()
+            .and_then(|r| r.entry(&self.me))
+            .map(|e| e.standing);
+        match (&self.phase, standing) {
+            (Phase::Starting | Phase::Alone, _) => NodeState::Activating,
+            (Phase::Failed(_) | Phase::Departed, _) => NodeState::Stop,
+            (Phase::Joined, Some(Standing::Member)) => NodeState::Active,
+            (Phase::Joined, Some(Standing::Leaving)) => NodeState::Terminating,
+            (Phase::Joined, _) => NodeState::Activating,
+        }
+    }
+
+    /// The store's own figures are filled in by the driver.
+    fn health(&self, members: &[MemberView], settled: bool) -> Health {
+        let (handover_pending, under_replicated) = self.handover.pending();
+        let absent: Vec<String> = members
+            .iter()
+            .filter(|m| !m.alive)
+            .map(|m| self.name_of(&m.id))
+            .collect();
+        let mut problems = Vec::new();
+        match &self.phase {
+            Phase::Failed(reason) => problems.push(format!(
+                "The store cannot be used: {reason}. Put it right and start the board again."
+            )),
+            Phase::Alone => problems.push(
+                "This board is in no ring yet; `roundel doctor` says what it hears.".to_owned(),
+            ),
+            Phase::Departed => problems.push(
+                "This board has left. Bring it back with `roundel join ADDRESS`, or unplug it."
+                    .to_owned(),
+            ),
+            Phase::Starting | Phase::Joined => {}
+        }
+        if !absent.is_empty() {
+            problems.push(format!(
+                "Absent: {}. Plug it in again, or strike it from the ring for good with \
+                 `roundel nodes --forget ID`.",
+                absent.join(", ")
+            ));
+        }
+        if under_replicated > 0 {
+            problems.push(format!(
+                "{under_replicated} keys held here lack a copy until the absent are back."
+            ));
+        }
+        if let Some(problem) = &self.watch.roster_problem {
+            problems.push(format!(
+                "The roster could not be stored: {problem}. Check the medium."
+            ));
+        }
+        let unplug_reason = self.unplug_reason(members, settled, &absent);
+        Health {
+            items: 0,
+            tombstones: 0,
+            handover_pending,
+            under_replicated,
+            safe_to_unplug: unplug_reason.is_empty(),
+            unplug_reason,
+            problems,
+            store: String::new(),
+        }
+    }
+
+    fn unplug_reason(&self, members: &[MemberView], settled: bool, absent: &[String]) -> String {
+        let (handover_pending, under_replicated) = self.handover.pending();
+        match self.phase {
+            Phase::Departed => return String::new(),
+            Phase::Joined => {}
+            _ => return "the board is in no ring, so nobody else has its data".to_owned(),
+        }
+        if members.len() < 2 {
+            return "it is the only board, so nobody else has its data".to_owned();
+        }
+        if !absent.is_empty() {
+            return format!("another board is absent already: {}", absent.join(", "));
+        }
+        if !settled {
+            return "boards are joining or leaving; wait until that is done".to_owned();
+        }
+        if self.handover.is_busy() || handover_pending + under_replicated > 0 {
+            return format!(
+                "copies are still being made ({} keys); wait a moment",
+                handover_pending + under_replicated
+            );
+        }
+        String::new()
+    }
+}

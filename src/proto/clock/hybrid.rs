@@ -1,0 +1,131 @@
+//! The hybrid logical clock that stamps every write (Kulkarni et al. 2014, "Logical Physical
+//! Clocks").
+//!
+//! Intuition: a stamp is the wall clock where that is ahead, and one more than the highest stamp
+//! seen where it is not. Boards have no battery, so the wall clock may say 1970: a clock below
+//! [`UNSET_BELOW_MS`] is *unset*, adds nothing, and judges nobody. The high-water mark is stored
+//! with each commit and restored at start, so that a stamp is never drawn twice.
+//!
+//! It does not judge other boards' stamps beyond [`Hybrid::is_future`]; who refuses what is
+//! `proto/replication`.
+
+use crate::base::limit;
+use crate::base::time::WallTime;
+use crate::base::version::Stamp;
+
+/// 2026-01-01: no board runs this software earlier, so a clock before it has not been set.
+pub const UNSET_BELOW_MS: u64 = 1_767_225_600_000;
+
+/// The clock of one board.
+#[derive(Clone, Debug, Default)]
+pub struct Hybrid {
+    /// The highest stamp drawn.
+    drawn: Stamp,
+    /// The highest stamp of another board.
+    observed: Stamp,
+    /// Where the quorum's clocks showed ours to be too far ahead: milliseconds to take off.
+    correction_ms: u64,
+}
+
+impl Hybrid {
+    /// Restores the clock from the high-water mark kept on flash.
+    pub fn restored(high_water: Stamp) -> Self {
+        Hybrid {
+            drawn: Stamp::default(),
+            observed: high_water,
+            correction_ms: 0,
+        }
+    }
+
+    /// The highest stamp drawn or seen.
+    pub fn high_water(&self) -> Stamp {
+        self.drawn.max(self.observed)
+    }
+
+    /// Draws a stamp above all drawn and seen.
+    pub fn draw(&mut self, wall: WallTime) -> Stamp {
+        let physical = match self.physical(wall) {
+            Some(wall_ms) => Stamp::new(wall_ms, 0),
+            None => Stamp::default(),
+        };
+        self.drawn = self.high_water().next().max(physical);
+        self.drawn
+    }
+
+    /// Takes notice of a stamp of another board.
+    pub fn observe(&mut self, stamp: Stamp) {
+        self.observed = self.observed.max(stamp);
+    }
+
+    /// The stamp is further ahead of this board's clock than [`limit::CLOCK_DRIFT_MAX`]. An unset
+    /// clock says no; so does a clock whose own high-water mark is as far ahead already.
+    pub fn is_future(&self, stamp: Stamp, wall: WallTime) -> bool {
+        let bound = |wall_ms: u64| wall_ms + limit::CLOCK_DRIFT_MAX.as_millis() as u64;
+        match self.physical(wall) {
+            Some(wall_ms) => stamp.wall_ms() > bound(wall_ms.max(self.observed.wall_ms())),
+            None => false,
+        }
+    }
+
+    /// Copies refused our stamp as too far ahead: draws from their clock's median on.
+    pub fn correct(&mut self, wall: WallTime, median_ms: u64) {
+        self.correction_ms = wall.0.saturating_sub(median_ms);
+        // What was drawn too far ahead was refused by the others and is taken back here.
+        self.drawn = Stamp::new(median_ms, 0);
+    }
+
+    fn physical(&self, wall: WallTime) -> Option<u64> {
+        let wall_ms = wall.0.saturating_sub(self.correction_ms);
+        (UNSET_BELOW_MS..1 << 48)
+            .contains(&wall_ms)
+            .then_some(wall_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SET_MS: u64 = UNSET_BELOW_MS + 1_000_000;
+
+    fn wall() -> impl Strategy<Value = u64> {
+        prop_oneof![Just(0), Just(u64::MAX), SET_MS..SET_MS + 5]
+    }
+
+    proptest! {
+        #[test]
+        fn stamps_rise_whatever_the_wall_clock_does(
+            walls in proptest::collection::vec(wall(), 1..50),
+            seen in proptest::collection::vec(0u64..SET_MS << 16, 50),
+        ) {
+            let mut clock = Hybrid::default();
+            let mut last = Stamp::default();
+            for (wall, seen) in walls.into_iter().zip(seen) {
+                clock.observe(Stamp(seen));
+                let drawn = clock.draw(WallTime(wall));
+                prop_assert!(drawn > last && drawn > Stamp(seen));
+                last = drawn;
+            }
+            let restored = Hybrid::restored(clock.high_water()).draw(WallTime(0));
+            prop_assert!(restored > last);
+        }
+    }
+
+    #[test]
+    fn unset_clock_judges_nobody() {
+        let clock = Hybrid::default();
+        let far = Stamp::new(SET_MS * 2, 0);
+        assert!(!clock.is_future(far, WallTime(5)));
+        assert!(clock.is_future(far, WallTime(SET_MS)));
+        assert!(!clock.is_future(Stamp::new(SET_MS + 1_000, 0), WallTime(SET_MS)));
+    }
+
+    #[test]
+    fn clock_ahead_of_the_quorum_is_taken_back() {
+        let mut clock = Hybrid::default();
+        let wall = WallTime(SET_MS * 2);
+        clock.correct(wall, SET_MS);
+        assert_eq!(clock.draw(wall).wall_ms(), SET_MS);
+    }
+}

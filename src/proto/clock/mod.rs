@@ -1,0 +1,4 @@
+//! Logical clocks: they order by cause what wall clocks cannot.
+
+pub mod hybrid;
+pub mod lamport;

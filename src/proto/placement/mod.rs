@@ -1,0 +1,287 @@
+//! Placement: which boards hold the copies of a key, computed from the roster and nothing else.
+//!
+//! Each board has a number of points on the ring (a cluster parameter; 128 in mode `full`). The
+//! copies of a key are the first N distinct boards met walking clockwise from the key's point;
+//! the first is its owner. Liveness has no say: a live view would shrink with every absence, and
+//! two sides of a partition would each believe they hold everything.
+//!
+//! While boards join or leave there are two placements, old and new, and an operation needs its
+//! quorum in **both** ([`View`]). A joiner becomes a member only after it holds what it should
+//! (`proto/board/handover.rs`), so that any two operations meet on some copy.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::base::id::Id;
+use crate::base::member::Standing;
+use crate::proto::roster::Roster;
+
+/// The points of a set of boards, sorted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Circle {
+    points: Vec<(Id, u16)>,
+    boards: Vec<Id>,
+}
+
+impl Circle {
+    /// Lays out `boards` with `points` points each.
+    pub fn new(boards: BTreeSet<Id>, points: u32) -> Self {
+        let boards: Vec<Id> = boards.into_iter().collect();
+        let mut circle: Vec<(Id, u16)> = boards
+            .iter()
+            .enumerate()
+            .flat_map(|(board, id)| (0..points).map(move |i| (id.point(i), board as u16)))
+            .collect();
+        circle.sort_unstable();
+        Circle {
+            points: circle,
+            boards,
+        }
+    }
+
+    /// The boards, in id order.
+    pub fn boards(&self) -> &[Id] {
+        &self.boards
+    }
+
+    /// Every board in the order met walking clockwise from `point`.
+    pub fn walk(&self, point: &Id) -> impl Iterator<Item = Id> + '_ {
+        let start = self.points.partition_point(|(at, _)| at < point);
+        let mut seen = vec![false; self.boards.len()];
+        let mut left = self.boards.len();
+        let mut ahead = self.points[start..].iter().chain(&self.points[..start]);
+        std::iter::from_fn(move || {
+            while left > 0 {
+                let board = usize::from(ahead.next()?.1);
+                if !std::mem::replace(&mut seen[board], true) {
+                    left -= 1;
+                    return Some(self.boards[board]);
+                }
+            }
+            None
+        })
+    }
+
+    /// The boards that hold the copies of a key at `point`: at most `copies`, owner first.
+    pub fn copies(&self, point: &Id, copies: usize) -> Vec<Id> {
+        self.walk(point)
+            .take(copies.min(self.boards.len()))
+            .collect()
+    }
+}
+
+/// The placement by one state of the roster.
+#[derive(Clone, Debug)]
+pub struct View {
+    digest: u64,
+    copies: usize,
+    old: Arc<Circle>,
+    new: Option<Arc<Circle>>,
+}
+
+/// Where one key's copies are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopySets {
+    /// One set when the roster is settled (or this key's copies do not change), else old and new.
+    pub sets: Vec<Vec<Id>>,
+}
+
+impl CopySets {
+    /// Every board of any set, each once, in order.
+    pub fn all(&self) -> Vec<Id> {
+        let mut all: Vec<Id> = Vec::new();
+        for id in self.sets.iter().flatten() {
+            if !all.contains(id) {
+                all.push(*id);
+            }
+        }
+        all
+    }
+
+    /// The owner: the first copy of the newest set.
+    pub fn owner(&self) -> Id {
+        let newest = self.sets.last().expect("a view has at least one set");
+        newest[0]
+    }
+
+    /// The copies once the roster is settled.
+    pub fn target(&self) -> &[Id] {
+        self.sets.last().expect("a view has at least one set")
+    }
+}
+
+impl View {
+    /// Lays out the roster. None when no board is counted on (nobody belongs).
+    pub fn of(roster: &Roster) -> Option<Self> {
+        let pick = |wanted: &[Standing]| -> BTreeSet<Id> {
+            roster
+                .members()
+                .filter(|e| wanted.contains(&e.standing))
+                .map(|e| e.id)
+                .collect()
+        };
+        let old = pick(&[Standing::Member, Standing::Leaving]);
+        let new = pick(&[Standing::Member, Standing::Joining]);
+        let points = roster.cluster().points;
+        if old.is_empty() {
+            return None;
+        }
+        let changes = !new.is_empty() && new != old;
+        Some(View {
+            digest: roster.digest(),
+            copies: usize::from(roster.cluster().copies),
+            new: changes.then(|| Arc::new(Circle::new(new, points))),
+            old: Arc::new(Circle::new(old, points)),
+        })
+    }
+
+    /// The digest of the roster it was laid out from.
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// Nobody is joining or leaving.
+    pub fn is_settled(&self) -> bool {
+        self.new.is_none()
+    }
+
+    /// Boards counted on until the change is complete.
+    pub fn old_boards(&self) -> &[Id] {
+        self.old.boards()
+    }
+
+    /// Boards counted on once it is complete.
+    pub fn new_boards(&self) -> &[Id] {
+        self.new.as_ref().unwrap_or(&self.old).boards()
+    }
+
+    /// The copies of a key.
+    pub fn copy_sets(&self, point: &Id) -> CopySets {
+        let old = self.old.copies(point, self.copies);
+        match &self.new {
+            None => CopySets { sets: vec![old] },
+            Some(circle) => {
+                let new = circle.copies(point, self.copies);
+                let sets = if new == old {
+                    vec![old]
+                } else {
+                    vec![old, new]
+                };
+                CopySets { sets }
+            }
+        }
+    }
+
+    /// The copies of a key once the change is complete.
+    pub fn target(&self, point: &Id) -> Vec<Id> {
+        self.new
+            .as_ref()
+            .unwrap_or(&self.old)
+            .copies(point, self.copies)
+    }
+
+    /// Boards that may keep a hint for the key: all but its copies, walking on clockwise.
+    pub fn substitutes<'a>(&'a self, point: &Id, sets: &CopySets) -> Vec<Id> {
+        let taken = sets.all();
+        let circle: &'a Circle = self.new.as_ref().unwrap_or(&self.old);
+        circle
+            .walk(point)
+            .filter(|id| !taken.contains(id))
+            .collect()
+    }
+
+    /// With only `answered` of the old boards heard, every range has had its read quorum.
+    pub fn is_covered_by(&self, answered: &BTreeSet<Id>) -> bool {
+        let absent = self
+            .old
+            .boards()
+            .iter()
+            .filter(|id| !answered.contains(id))
+            .count();
+        let quorum = |n: usize| n / 2 + 1;
+        let n = self.copies.min(self.old.boards().len());
+        if absent <= n - quorum(n) {
+            return true;
+        }
+        self.old.points.iter().all(|(point, _)| {
+            let copies = self.old.copies(point, self.copies);
+            copies.iter().filter(|id| answered.contains(id)).count() >= quorum(copies.len())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn boards(n: u8) -> BTreeSet<Id> {
+        (0..n).map(|i| Id::of(&[i])).collect()
+    }
+
+    #[test]
+    fn copies_are_distinct_and_start_at_the_successor_point() {
+        let circle = Circle::new(boards(5), 128);
+        for key in 0..200u32 {
+            let point = Id::of(&key.to_be_bytes());
+            let copies = circle.copies(&point, 3);
+            let distinct: BTreeSet<&Id> = copies.iter().collect();
+            assert_eq!(distinct.len(), 3);
+            let owner = circle
+                .boards()
+                .iter()
+                .flat_map(|id| (0..128).map(move |i| (id.point(i), *id)))
+                .filter(|(at, _)| *at >= point)
+                .min()
+                .or_else(|| {
+                    circle
+                        .boards()
+                        .iter()
+                        .flat_map(|id| (0..128).map(move |i| (id.point(i), *id)))
+                        .min()
+                })
+                .unwrap()
+                .1;
+            assert_eq!(copies[0], owner);
+        }
+    }
+
+    #[test]
+    fn walk_meets_every_board_once() {
+        let circle = Circle::new(boards(7), 16);
+        let met: Vec<Id> = circle.walk(&Id::of(b"key")).collect();
+        assert_eq!(met.len(), 7);
+        assert_eq!(met.iter().collect::<BTreeSet<_>>().len(), 7);
+    }
+
+    #[test]
+    fn one_more_board_moves_only_ranges_it_takes_over() {
+        let before = Circle::new(boards(5), 128);
+        let after = Circle::new(boards(6), 128);
+        let joined = *boards(6).difference(&boards(5)).next().unwrap();
+        for key in 0..500u32 {
+            let point = Id::of(&key.to_be_bytes());
+            let (old, new) = (before.copies(&point, 3), after.copies(&point, 3));
+            if old != new {
+                assert!(new.contains(&joined));
+                assert!(new.iter().all(|id| *id == joined || old.contains(id)));
+            }
+        }
+    }
+
+    #[test]
+    fn most_loaded_of_ten_boards_has_at_most_a_third_more_than_the_mean() {
+        let circle = Circle::new(boards(10), 128);
+        let mut load = std::collections::BTreeMap::<Id, u32>::new();
+        for key in 0..20_000u32 {
+            for id in circle.copies(&Id::of(&key.to_be_bytes()), 3) {
+                *load.entry(id).or_default() += 1;
+            }
+        }
+        let most = *load.values().max().unwrap() as f64;
+        assert!(
+            most / 6_000.0 <= 1.3,
+            "most loaded / mean is {}",
+            most / 6_000.0
+        );
+    }
+}

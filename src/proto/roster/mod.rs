@@ -1,0 +1,349 @@
+//! The roster: who belongs to the ring, as a CRDT every board keeps on flash.
+//!
+//! Start: the founder's roster has itself as a member. Steady state: each change is one entry
+//! that moves up in (generation, standing), never down; two rosters are joined entry by entry, so
+//! gossip may arrive late, twice or out of order. Distress: an absent board keeps its entry;
+//! liveness never changes the roster. End: `Left` and `Forgotten` entries stay, so that an old
+//! rumour cannot bring a board back; it returns with a higher generation.
+//!
+//! ```text
+//! Joining ──▶ Member ──▶ Leaving ──▶ Left          one generation
+//!    ╰──────────┴───────────┴──────▶ Forgotten
+//! Leaving, Left, Forgotten ──▶ Member or Joining   generation + 1
+//! ```
+//!
+//! Contacts (where a board is) travel along; the newest (boot, renewal) wins. What the roster
+//! means for copies is `proto/placement`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::id::Id;
+use crate::base::limit;
+use crate::base::member::{Cluster, Contact, Entry, Standing};
+use crate::wire::peer::RosterState;
+
+/// The roster of one cluster as one board knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roster {
+    cluster: Cluster,
+    entries: BTreeMap<Id, Entry>,
+    contacts: BTreeMap<Id, Contact>,
+    digest: u64,
+}
+
+/// What a merge changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Entries that moved up.
+    pub entries: Vec<Entry>,
+    /// Contacts that are newer.
+    pub contacts: Vec<Contact>,
+}
+
+impl Changes {
+    /// Nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.contacts.is_empty()
+    }
+}
+
+/// The roster as it lies on flash: layout version, then the state (postcard).
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    layout: u8,
+    state: RosterState,
+}
+
+const LAYOUT: u8 = 1;
+
+/// Why a stored roster cannot be used; the medium is to blame.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RosterError {
+    /// The bytes do not have the layout of a roster.
+    #[error("the roster on flash is damaged")]
+    Damaged,
+    /// It was written by a newer release.
+    #[error("the roster on flash has layout {got}, this release reads up to {LAYOUT}")]
+    Newer {
+        /// Its layout.
+        got: u8,
+    },
+}
+
+impl Roster {
+    /// A new cluster with its founder as the one member.
+    pub fn found(cluster: Cluster, founder: Contact) -> Self {
+        let mut roster = Roster::empty(cluster);
+        roster.set(Entry {
+            id: founder.id,
+            generation: 1,
+            standing: Standing::Member,
+        });
+        roster.note_contact(founder);
+        roster
+    }
+
+    /// The roster a message or the flash store holds.
+    pub fn from_state(state: RosterState) -> Self {
+        let mut roster = Roster::empty(state.cluster.clone());
+        roster.merge(&state);
+        roster
+    }
+
+    fn empty(cluster: Cluster) -> Self {
+        let mut roster = Roster {
+            cluster,
+            entries: BTreeMap::new(),
+            contacts: BTreeMap::new(),
+            digest: 0,
+        };
+        roster.digest = roster.compute_digest();
+        roster
+    }
+
+    /// Reads what [`Roster::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// [`RosterError`]; the bytes are to be left as they are.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, RosterError> {
+        match bytes.first() {
+            Some(&LAYOUT) => {}
+            Some(&got) if got > LAYOUT => return Err(RosterError::Newer { got }),
+            _ => return Err(RosterError::Damaged),
+        }
+        let stored: Stored = postcard::from_bytes(bytes).map_err(|_| RosterError::Damaged)?;
+        Ok(Roster::from_state(stored.state))
+    }
+
+    /// The bytes to keep on flash.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        postcard::to_allocvec(&Stored {
+            layout: LAYOUT,
+            state: self.state(),
+        })
+        .expect("a roster's lengths are known")
+    }
+
+    /// Everything, for a message.
+    pub fn state(&self) -> RosterState {
+        RosterState {
+            cluster: self.cluster.clone(),
+            entries: self.entries.values().cloned().collect(),
+            contacts: self.contacts.values().cloned().collect(),
+        }
+    }
+
+    /// Only these changes, for a message.
+    pub fn delta(&self, changes: &Changes) -> RosterState {
+        RosterState {
+            cluster: self.cluster.clone(),
+            entries: changes.entries.clone(),
+            contacts: changes.contacts.clone(),
+        }
+    }
+
+    /// The cluster.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// A digest of who belongs and how: equal digests mean equal placement.
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// A board's entry.
+    pub fn entry(&self, id: &Id) -> Option<&Entry> {
+        self.entries.get(id)
+    }
+
+    /// Where a board was last known to be.
+    pub fn contact(&self, id: &Id) -> Option<&Contact> {
+        self.contacts.get(id)
+    }
+
+    /// Boards that belong, in id order.
+    pub fn members(&self) -> impl Iterator<Item = &Entry> {
+        self.entries
+            .values()
+            .filter(|entry| entry.standing.belongs())
+    }
+
+    /// The board belongs.
+    pub fn has(&self, id: &Id) -> bool {
+        self.entry(id).is_some_and(|entry| entry.standing.belongs())
+    }
+
+    /// Nobody is joining or leaving.
+    pub fn is_settled(&self) -> bool {
+        self.members()
+            .all(|entry| entry.standing == Standing::Member)
+    }
+
+    /// Moves an entry up; an entry that is not higher changes nothing. Returns whether it moved.
+    pub fn set(&mut self, entry: Entry) -> bool {
+        let rank = |entry: &Entry| (entry.generation, entry.standing);
+        let higher = self
+            .entries
+            .get(&entry.id)
+            .is_none_or(|old| rank(old) < rank(&entry));
+        if higher
+            && (self.entries.len() < limit::ROSTER_MAX * 2 || self.entries.contains_key(&entry.id))
+        {
+            self.entries.insert(entry.id, entry);
+            self.digest = self.compute_digest();
+            return true;
+        }
+        false
+    }
+
+    /// Takes a newer contact. Returns whether it was newer.
+    pub fn note_contact(&mut self, contact: Contact) -> bool {
+        let newer = self
+            .contacts
+            .get(&contact.id)
+            .is_none_or(|old| (old.boot, old.renewal) < (contact.boot, contact.renewal));
+        if newer {
+            self.contacts.insert(contact.id, contact);
+        }
+        newer
+    }
+
+    /// Joins another board's knowledge into this one. The cluster is the caller's to compare.
+    pub fn merge(&mut self, other: &RosterState) -> Changes {
+        let mut changes = Changes::default();
+        for entry in &other.entries {
+            if self.set(entry.clone()) {
+                changes.entries.push(entry.clone());
+            }
+        }
+        for contact in &other.contacts {
+            if self.entries.contains_key(&contact.id) && self.note_contact(contact.clone()) {
+                changes.contacts.push(contact.clone());
+            }
+        }
+        changes
+    }
+
+    fn compute_digest(&self) -> u64 {
+        let mut bytes = Vec::with_capacity(16 + self.entries.len() * 37);
+        bytes.extend_from_slice(&self.cluster.id.0);
+        for entry in self.entries.values() {
+            bytes.extend_from_slice(entry.id.as_bytes());
+            bytes.extend_from_slice(&entry.generation.to_be_bytes());
+            bytes.push(entry.standing as u8);
+        }
+        let hash = Id::of(&bytes);
+        u64::from_be_bytes(
+            hash.as_bytes()[..8]
+                .try_into()
+                .expect("eight bytes of an id"),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::member::{ClusterId, RingMode};
+    use proptest::prelude::*;
+
+    fn cluster() -> Cluster {
+        Cluster {
+            id: ClusterId([7; 16]),
+            name: "test".parse().unwrap(),
+            copies: 3,
+            points: 128,
+            mode: RingMode::Full,
+        }
+    }
+
+    fn entry() -> impl Strategy<Value = Entry> {
+        let standings = vec![
+            Standing::Joining,
+            Standing::Member,
+            Standing::Leaving,
+            Standing::Left,
+            Standing::Forgotten,
+        ];
+        (0u8..4, 1u32..4, prop::sample::select(standings)).prop_map(|(id, generation, standing)| {
+            Entry {
+                id: Id::of(&[id]),
+                generation,
+                standing,
+            }
+        })
+    }
+
+    fn state() -> impl Strategy<Value = RosterState> {
+        proptest::collection::vec(entry(), 0..8).prop_map(|entries| {
+            Roster::from_state(RosterState {
+                cluster: cluster(),
+                entries,
+                contacts: vec![],
+            })
+            .state()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn merge_is_commutative_associative_and_idempotent(
+            a in state(),
+            b in state(),
+            c in state(),
+        ) {
+            let merged = |states: &[&RosterState]| {
+                let mut roster = Roster::empty(cluster());
+                for state in states {
+                    roster.merge(state);
+                }
+                roster
+            };
+            prop_assert_eq!(merged(&[&a, &b]), merged(&[&b, &a]));
+            let (left, right) = (merged(&[&a, &b]).state(), merged(&[&b, &c]).state());
+            prop_assert_eq!(merged(&[&left, &c]), merged(&[&a, &right]));
+            prop_assert_eq!(merged(&[&a, &a]), merged(&[&a]));
+        }
+
+        #[test]
+        fn bytes_on_flash_are_read_back(a in state()) {
+            let roster = Roster::from_state(a);
+            prop_assert_eq!(Roster::from_bytes(&roster.to_bytes()).unwrap(), roster);
+        }
+    }
+
+    #[test]
+    fn old_rumour_does_not_bring_a_board_back() {
+        let id = Id::of(b"board");
+        let mut roster = Roster::empty(cluster());
+        assert!(roster.set(Entry {
+            id,
+            generation: 1,
+            standing: Standing::Left
+        }));
+        assert!(!roster.set(Entry {
+            id,
+            generation: 1,
+            standing: Standing::Member
+        }));
+        assert!(!roster.has(&id));
+        assert!(roster.set(Entry {
+            id,
+            generation: 2,
+            standing: Standing::Joining
+        }));
+        assert!(roster.has(&id));
+    }
+
+    #[test]
+    fn newer_layout_and_damage_are_told_apart() {
+        assert_eq!(
+            Roster::from_bytes(&[9, 0]),
+            Err(RosterError::Newer { got: 9 })
+        );
+        assert_eq!(Roster::from_bytes(&[1, 0]), Err(RosterError::Damaged));
+    }
+}

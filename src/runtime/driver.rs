@@ -1,0 +1,485 @@
+//! The driver: owns the board's sockets, clock and store, hands it what arrives and carries out
+//! what it asks.
+//!
+//! One task runs the board. Streams to other boards have a task each (`runtime/stream.rs`); the
+//! store has its threads (`runtime/store`). After every input the board's queues are drained; a
+//! transmit that must follow a store is held until that store has returned, and dropped if it
+//! failed. How late the loop wakes is told to the board, so that its own stalls are not taken for
+//! the others' deaths.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::store::{Store, StoreReply};
+use super::stream::{self, StreamEvent};
+use super::udp::Udp;
+use crate::base::call::{Call, CallError, CallId, Event, Reply};
+use crate::base::endpoint::SocketAddr;
+use crate::base::hint::Hint;
+use crate::base::limit;
+use crate::base::store::StoreId;
+use crate::base::time::{Now, Time, WallTime};
+use crate::proto::board::{Board, LinkCommand, LinkEvent, LinkId, META_ROSTER, Route, Transmit};
+
+/// Inputs taken in one go before the queues are drained.
+const INPUTS_PER_TURN: usize = 64;
+/// Calls that wait for the driver's loop.
+const CALLS_WAITING_MAX: usize = limit::OPERATIONS_MAX;
+
+/// A way to put calls to the board; cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    calls: mpsc::Sender<(Call, oneshot::Sender<Result<Reply, CallError>>)>,
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+/// What else the driver can be told.
+enum Order {
+    Hint(Hint),
+    Endpoint(SocketAddr),
+    Relayed(u64, Option<Bytes>),
+    Stop(Duration),
+}
+
+/// What the driver tells the node.
+#[derive(Debug)]
+pub enum Report {
+    /// Something happened to the board.
+    Event(Event),
+    /// The store is open, or why it is not.
+    Store(Result<(), super::store::OpenError>),
+    /// A JSON-RPC request for this board's service; answer with [`Handle::relayed`].
+    Relayed {
+        /// To be returned with the answer.
+        token: u64,
+        /// The request.
+        request: Bytes,
+    },
+    /// A datagram that is an HTTP message.
+    Httpu {
+        /// Where it came from.
+        from: SocketAddr,
+        /// The message.
+        bytes: Bytes,
+    },
+}
+
+impl Handle {
+    /// Puts a call to the board and waits for its reply.
+    ///
+    /// # Errors
+    /// The board's [`CallError`]; unavailable when the driver has ended.
+    pub fn call(
+        &self,
+        call: Call,
+    ) -> impl Future<Output = Result<Reply, CallError>> + Send + use<> {
+        let calls = self.calls.clone();
+        async move {
+            let (answer, reply) = oneshot::channel();
+            let gone = || CallError::unavailable("the board is stopping");
+            calls.send((call, answer)).await.map_err(|_| gone())?;
+            reply.await.map_err(|_| gone())?
+        }
+    }
+
+    /// Discovery heard something.
+    pub fn hint(&self, hint: Hint) {
+        let _ = self.orders.send(Order::Hint(hint));
+    }
+
+    /// The board is reached at another address from here on.
+    pub fn set_endpoint(&self, endpoint: SocketAddr) {
+        let _ = self.orders.send(Order::Endpoint(endpoint));
+    }
+
+    /// The service answered a relayed request.
+    pub fn relayed(&self, token: u64, answer: Option<Bytes>) {
+        let _ = self.orders.send(Order::Relayed(token, answer));
+    }
+
+    /// Leaves in order within `time_max`; [`Event::Departed`] says when that is done.
+    pub fn stop(&self, time_max: Duration) {
+        let _ = self.orders.send(Order::Stop(time_max));
+    }
+}
+
+/// The clocks of this process.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// Counts from here.
+    pub fn start() -> Self {
+        Clock {
+            start: Instant::now(),
+        }
+    }
+
+    /// Both clocks.
+    pub fn now(&self) -> Now {
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Now {
+            time: Time(self.start.elapsed().as_micros() as u64),
+            wall: WallTime(wall.as_millis() as u64),
+        }
+    }
+
+    fn instant(&self, time: Time) -> Instant {
+        self.start + Duration::from_micros(time.0)
+    }
+}
+
+/// The driver of one board.
+pub struct Driver {
+    board: Board,
+    clock: Clock,
+    store: Store,
+    udp: Arc<Udp>,
+    calls: mpsc::Receiver<(Call, oneshot::Sender<Result<Reply, CallError>>)>,
+    orders: mpsc::UnboundedReceiver<Order>,
+    store_replies: mpsc::UnboundedReceiver<StoreReply>,
+    accepted: mpsc::Receiver<(TcpStream, SocketAddr)>,
+    streams: mpsc::UnboundedReceiver<(LinkId, StreamEvent)>,
+    stream_events: mpsc::UnboundedSender<(LinkId, StreamEvent)>,
+    reports: mpsc::UnboundedSender<Report>,
+    writers: BTreeMap<LinkId, stream::Writer>,
+    next_incoming: u64,
+    next_call: u64,
+    waiting: BTreeMap<CallId, oneshot::Sender<Result<Reply, CallError>>>,
+    storing: BTreeSet<StoreId>,
+    held: BTreeMap<StoreId, Vec<Transmit>>,
+}
+
+/// What a driver is made of.
+pub struct Parts {
+    /// The board, not yet opened.
+    pub board: Board,
+    /// The clock its `new` was given.
+    pub clock: Clock,
+    /// The store, opening.
+    pub store: Store,
+    /// Its replies.
+    pub store_replies: mpsc::UnboundedReceiver<StoreReply>,
+    /// The node's datagram sockets.
+    pub udp: Arc<Udp>,
+    /// Streams of other boards, as the HTTP listener hands them over.
+    pub accepted: mpsc::Receiver<(TcpStream, SocketAddr)>,
+    /// Where reports go.
+    pub reports: mpsc::UnboundedSender<Report>,
+}
+
+impl Driver {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> (Driver, Handle) {
+        let (calls_in, calls) = mpsc::channel(CALLS_WAITING_MAX);
+        let (orders_in, orders) = mpsc::unbounded_channel();
+        let (stream_events, streams) = mpsc::unbounded_channel();
+        let driver = Driver {
+            board: parts.board,
+            clock: parts.clock,
+            store: parts.store,
+            udp: parts.udp,
+            calls,
+            orders,
+            store_replies: parts.store_replies,
+            accepted: parts.accepted,
+            streams,
+            stream_events,
+            reports: parts.reports,
+            writers: BTreeMap::new(),
+            next_incoming: 0,
+            next_call: 0,
+            waiting: BTreeMap::new(),
+            storing: BTreeSet::new(),
+            held: BTreeMap::new(),
+        };
+        (
+            driver,
+            Handle {
+                calls: calls_in,
+                orders: orders_in,
+            },
+        )
+    }
+
+    /// Runs until every handle is gone; then the store is closed.
+    pub async fn run(mut self) {
+        let mut packet = vec![0; limit::DATAGRAM_RECEIVE_BYTES_MAX];
+        loop {
+            let due = self.board.poll_timeout();
+            let sleep = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(self.clock.instant(due)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                reply = self.store_replies.recv() => match reply {
+                    Some(reply) => self.store_replied(reply),
+                    None => break,
+                },
+                Some((link, event)) = self.streams.recv() => self.stream_event(link, event),
+                received = self.udp.receive(&mut packet) => {
+                    if let Ok((length, from)) = received {
+                        self.datagram(&packet[..length], from);
+                    }
+                }
+                order = self.orders.recv() => match order {
+                    Some(order) => self.order(order),
+                    None => break,
+                },
+                Some((call, answer)) = self.calls.recv() => self.take_call(call, answer),
+                Some((stream, remote)) = self.accepted.recv() => self.accept(stream, remote),
+                () = sleep => {}
+            }
+            self.take_more(&mut packet);
+            self.tick(due);
+            self.carry_out();
+        }
+        let store = self.store;
+        let _ = tokio::task::spawn_blocking(move || store.close()).await;
+    }
+
+    /// Takes what is there already, so that the queues are drained once for many inputs.
+    fn take_more(&mut self, packet: &mut [u8]) {
+        for _ in 0..INPUTS_PER_TURN {
+            let mut idle = true;
+            if let Ok(reply) = self.store_replies.try_recv() {
+                self.store_replied(reply);
+                idle = false;
+            }
+            if let Ok((link, event)) = self.streams.try_recv() {
+                self.stream_event(link, event);
+                idle = false;
+            }
+            if let Ok((call, answer)) = self.calls.try_recv() {
+                self.take_call(call, answer);
+                idle = false;
+            }
+            if let Some((length, from)) = self.udp.try_receive(packet) {
+                self.datagram(&packet[..length], from);
+                idle = false;
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    fn tick(&mut self, due: Option<Time>) {
+        let now = self.clock.now();
+        if let Some(due) = due.filter(|due| *due <= now.time) {
+            self.board.handle_lag(now, now.time.since(due));
+            self.board.handle_timeout(now);
+        }
+    }
+
+    fn store_replied(&mut self, reply: StoreReply) {
+        let now = self.clock.now();
+        match reply {
+            StoreReply::Opened(Ok(opened)) => {
+                let roster = opened
+                    .metas
+                    .into_iter()
+                    .find(|(name, _)| name == META_ROSTER);
+                self.board
+                    .handle_opened(now, roster.map(|(_, bytes)| bytes), opened.high_water);
+                let _ = self.reports.send(Report::Store(Ok(())));
+            }
+            StoreReply::Opened(Err(error)) => {
+                self.board.handle_open_failed(error.to_string());
+                let _ = self.reports.send(Report::Store(Err(error)));
+            }
+            StoreReply::Loaded(id, result) => self.board.handle_loaded(now, id, result),
+            StoreReply::Stored(id, result) => {
+                self.storing.remove(&id);
+                let held = self.held.remove(&id).unwrap_or_default();
+                if result.is_ok() {
+                    for transmit in held {
+                        self.transmit(transmit);
+                    }
+                }
+                self.board.handle_stored(now, id, result);
+            }
+        }
+    }
+
+    fn datagram(&mut self, bytes: &[u8], from: SocketAddr) {
+        match bytes.first() {
+            Some(byte) if byte.is_ascii_alphabetic() => {
+                let bytes = Bytes::copy_from_slice(bytes);
+                let _ = self.reports.send(Report::Httpu { from, bytes });
+            }
+            Some(_) => self.board.handle_datagram(self.clock.now(), from, bytes),
+            None => {}
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        let now = self.clock.now();
+        match order {
+            Order::Hint(hint) => self.board.handle_hint(now, &hint),
+            Order::Endpoint(endpoint) => self.board.handle_endpoint(now, endpoint),
+            Order::Relayed(token, answer) => self.board.handle_relayed(now, token, answer),
+            Order::Stop(time_max) => self.board.handle_stop(now, time_max),
+        }
+    }
+
+    fn take_call(&mut self, call: Call, answer: oneshot::Sender<Result<Reply, CallError>>) {
+        self.next_call += 1;
+        let id = CallId(self.next_call);
+        self.waiting.insert(id, answer);
+        self.board.handle_call(self.clock.now(), id, call);
+    }
+
+    fn accept(&mut self, socket: TcpStream, remote: SocketAddr) {
+        self.next_incoming += 1;
+        let id = LinkId(LinkId::INCOMING | self.next_incoming);
+        self.writers
+            .insert(id, stream::run(id, socket, self.stream_events.clone()));
+        self.board
+            .handle_link(self.clock.now(), id, LinkEvent::Accepted { remote });
+    }
+
+    fn stream_event(&mut self, id: LinkId, event: StreamEvent) {
+        let now = self.clock.now();
+        let event = match event {
+            StreamEvent::Opened(socket) => {
+                if !self.writers.contains_key(&id) {
+                    return;
+                }
+                self.writers
+                    .insert(id, stream::run(id, socket, self.stream_events.clone()));
+                LinkEvent::Opened
+            }
+            StreamEvent::Frame(frame) => LinkEvent::Frame(frame),
+            StreamEvent::Closed => {
+                self.writers.remove(&id);
+                LinkEvent::Closed
+            }
+        };
+        self.board.handle_link(now, id, event);
+    }
+
+    /// Carries out everything the board has asked for.
+    fn carry_out(&mut self) {
+        loop {
+            let mut idle = true;
+            while let Some((id, batch)) = self.board.poll_store() {
+                self.storing.insert(id);
+                self.store.commit(id, batch);
+                idle = false;
+            }
+            while let Some((id, load)) = self.board.poll_load() {
+                self.store.load(id, load);
+                idle = false;
+            }
+            while let Some(command) = self.board.poll_link() {
+                self.link(command);
+                idle = false;
+            }
+            while let Some(transmit) = self.board.poll_transmit() {
+                match transmit.after.filter(|id| self.storing.contains(id)) {
+                    Some(id) => self.held.entry(id).or_default().push(transmit),
+                    None => self.transmit(transmit),
+                }
+                idle = false;
+            }
+            while let Some(answer) = self.board.poll_reply() {
+                let result = answer.result.map(|reply| self.complete(reply));
+                if let Some(waiting) = self.waiting.remove(&answer.call) {
+                    let _ = waiting.send(result);
+                }
+                idle = false;
+            }
+            while let Some(relayed) = self.board.poll_relayed() {
+                let report = Report::Relayed {
+                    token: relayed.token,
+                    request: relayed.request,
+                };
+                let _ = self.reports.send(report);
+                idle = false;
+            }
+            while let Some(event) = self.board.poll_event() {
+                let _ = self.reports.send(Report::Event(event));
+                idle = false;
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    /// The board knows nothing of the medium's figures; they are filled in here.
+    fn complete(&self, reply: Reply) -> Reply {
+        let Reply::Overview(mut overview) = reply else {
+            return reply;
+        };
+        let status = self.store.status();
+        let health = &mut overview.health;
+        health.items = status.items;
+        health.tombstones = status.tombstones;
+        health.store = status.state.as_str().to_owned();
+        if !status.reason.is_empty() {
+            let reason = &status.reason;
+            health
+                .problems
+                .push(format!("The store is {}: {reason}", status.state.as_str()));
+        }
+        if status.corrupt > 0 {
+            health.problems.push(format!(
+                "{} records failed their check and are not served; a new write heals each.",
+                status.corrupt
+            ));
+        }
+        overview.counters.extend([
+            ("store_disk_bytes", status.disk_bytes),
+            ("store_free_bytes", status.free_bytes),
+            ("store_commits", status.groups),
+            ("store_batches", status.batches),
+            ("store_reopened", status.reopened),
+            ("store_corrupt", status.corrupt),
+        ]);
+        Reply::Overview(overview)
+    }
+
+    fn transmit(&mut self, transmit: Transmit) {
+        match transmit.to {
+            Route::Datagram(to) => self.udp.send(&transmit.bytes, to),
+            Route::Link(id) => {
+                let full = self
+                    .writers
+                    .get(&id)
+                    .is_some_and(|w| !w.send(transmit.bytes));
+                if full {
+                    self.writers.remove(&id);
+                    self.board
+                        .handle_link(self.clock.now(), id, LinkEvent::Closed);
+                }
+            }
+        }
+    }
+
+    fn link(&mut self, command: LinkCommand) {
+        match command {
+            LinkCommand::Open(id, to) => {
+                self.writers
+                    .insert(id, stream::open(id, to, self.stream_events.clone()));
+            }
+            LinkCommand::Close(id) => {
+                self.writers.remove(&id);
+            }
+        }
+    }
+}

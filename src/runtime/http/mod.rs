@@ -1,0 +1,359 @@
+//! The listener: one TCP port for HTTP and for frames between boards, told apart by the first
+//! byte.
+//!
+//! Start: [`serve`] is given a bound listener. Steady state: each connection is a task; a letter
+//! first makes it HTTP (hyper: keep-alive, pipelining), 0x01 or 0x02 makes it a link, handed over
+//! with nothing read from it. Distress: too many connections of one source or in all are told so
+//! (503) and closed at once; a slow head, a slow body and an answer nobody reads end the
+//! connection; when the process has no descriptors left the listener waits and goes on. End: told
+//! to stop, it accepts no more and lets exchanges under way end. What a request means is `service`.
+//!
+//! Source: RFC 9112; limits of `base/limit.rs`.
+
+mod body;
+mod census;
+mod datagram;
+mod gate;
+
+use std::convert::Infallible;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use nix::sys::socket::{MsgFlags, send};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::timeout;
+
+pub use census::MemberSource;
+pub use datagram::{Outgoing, handle_datagram, post_datagram};
+pub use gate::Gate;
+
+use crate::base::endpoint::{IpAddr, SocketAddr};
+use crate::base::limit;
+use crate::service::exchange::{Answer, Fields, Post, Request, Transport};
+use crate::service::{Board, Service};
+use crate::telemetry;
+
+use body::{BodyError, Pace};
+use census::Census;
+
+/// A connection that speaks frames, nothing of it read yet.
+pub type FrameConnection = (TcpStream, SocketAddr);
+
+/// What a [`serve`] may be told besides its listener.
+#[derive(Clone)]
+pub struct Options {
+    /// Whether an address is that of a member of the ring, which is exempt from the limits.
+    pub is_member: MemberSource,
+    /// A client has this long for its head, and to send a next request.
+    pub header_time_max: Duration,
+    /// A client sends its body at least this fast, bytes a second.
+    pub body_bytes_per_second_min: u64,
+    /// Connections of one source.
+    pub connections_per_source_max: usize,
+    /// Connections of strangers in all.
+    pub connections_max: usize,
+    /// Treats loopback like any other source; for tests of the limits.
+    pub loopback_is_exempt: bool,
+}
+
+impl Options {
+    /// The product's limits.
+    pub fn new(is_member: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
+        Options {
+            is_member: Arc::new(is_member),
+            header_time_max: limit::HEADER_TIME_MAX,
+            body_bytes_per_second_min: limit::BODY_BYTES_PER_SECOND_MIN,
+            connections_per_source_max: limit::CONNECTIONS_PER_SOURCE_MAX,
+            connections_max: limit::CONNECTIONS_MAX,
+            loopback_is_exempt: true,
+        }
+    }
+}
+
+/// What every connection shares.
+struct Shared<B> {
+    service: Service<B>,
+    options: Options,
+    /// Bytes of bodies that may still be held, in KiB.
+    bodies: Semaphore,
+}
+
+/// Serves one listener until `shutdown` is true or its sender is gone.
+///
+/// Connections that speak frames go to `frames`; when nobody takes them they are closed. Replies
+/// that go elsewhere ([`Post`]) over UDP go to `posts` if there is one, since the datagram socket
+/// is the driver's; those over TCP are sent from here.
+pub async fn serve<B: Board>(
+    listener: TcpListener,
+    service: Service<B>,
+    frames: mpsc::Sender<FrameConnection>,
+    posts: Option<mpsc::Sender<Post>>,
+    options: Options,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let census = Census::new(&options);
+    let kib = limit::BODIES_BYTES_MAX / 1_024;
+    let shared = Arc::new(Shared {
+        service,
+        options,
+        bodies: Semaphore::new(kib),
+    });
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stopped(&mut shutdown) => return,
+        };
+        let (stream, from) = match accepted {
+            Ok((stream, from)) => (stream, canonical(from)),
+            Err(error) => {
+                // Out of descriptors or memory: a busy loop would make it worse.
+                tracing::debug!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let Some(place) = census.admit(from.ip()) else {
+            telemetry::count_refused_connection();
+            turn_away(&stream);
+            continue;
+        };
+        let (shared, frames) = (shared.clone(), frames.clone());
+        let (posts, shutdown) = (posts.clone(), shutdown.clone());
+        tokio::spawn(async move {
+            let _place = place;
+            connection(stream, from, shared, frames, posts, shutdown).await;
+        });
+    }
+}
+
+/// Answers a connection that is one too many without reading from it: best effort, since nothing
+/// may be spent on it. To a board that meant to speak frames it is a foreign version.
+fn turn_away(stream: &TcpStream) {
+    const BODY: &str = concat!(
+        r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32003,"message":"Unavailable","data":"#,
+        r#"{"reason":"too many connections are open; close some, or try again in a second"}}}"#,
+    );
+    let answer = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n{BODY}",
+        BODY.len()
+    );
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    // A client that is gone already needs no answer.
+    let _ = send(stream.as_raw_fd(), answer.as_bytes(), flags);
+}
+
+/// An IPv4 address that a dual-stack listener shows as IPv6, as what it is.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip if ip == address.ip() => address,
+        ip => SocketAddr::new(ip, address.port()),
+    }
+}
+
+/// Ends when the listener is told to stop, or when nobody is left to tell it.
+async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stop| *stop).await;
+}
+
+/// Tells by the first byte what a connection is, and serves it.
+async fn connection<B: Board>(
+    stream: TcpStream,
+    from: SocketAddr,
+    shared: Arc<Shared<B>>,
+    frames: mpsc::Sender<FrameConnection>,
+    posts: Option<mpsc::Sender<Post>>,
+    shutdown: watch::Receiver<bool>,
+) {
+    let mut first = [0];
+    match timeout(shared.options.header_time_max, stream.peek(&mut first)).await {
+        Ok(Ok(1)) => {}
+        _ => return,
+    }
+    match first[0] {
+        0x01 | 0x02 => {
+            if frames.try_send((stream, from)).is_err() {
+                tracing::debug!(%from, "a link was turned away: too many are being opened");
+            }
+        }
+        0x16 => warn_of_tls(from),
+        byte if byte.is_ascii_alphabetic() => http(stream, from, shared, posts, shutdown).await,
+        byte => tracing::trace!(%from, byte, "neither HTTP nor a frame"),
+    }
+}
+
+/// Says once that TLS is not spoken here: a log line a packet would be a way to fill a card.
+fn warn_of_tls(from: SocketAddr) {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if SAID.swap(true, Ordering::Relaxed) {
+        tracing::trace!(%from, "a client tried TLS");
+    } else {
+        tracing::warn!(%from, "a client tried TLS on this port; it speaks plain HTTP, use http://");
+    }
+}
+
+async fn http<B: Board>(
+    stream: TcpStream,
+    from: SocketAddr,
+    shared: Arc<Shared<B>>,
+    posts: Option<mpsc::Sender<Post>>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let Ok(local) = stream.local_addr().map(canonical) else {
+        return;
+    };
+    let socket = socket2::SockRef::from(&stream);
+    // Neither matters enough to refuse the client when the system will not do it.
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_tcp_user_timeout(Some(limit::UNREAD_TIME_MAX));
+    let header_time_max = shared.options.header_time_max;
+    let exchange = service_fn(move |request| {
+        let (shared, posts) = (shared.clone(), posts.clone());
+        async move {
+            let answer = exchange(request, from, local, &shared, posts).await;
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let mut connection = std::pin::pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(header_time_max)
+            .max_headers(limit::HEADERS_MAX)
+            .max_buf_size(limit::HEAD_BYTES_MAX)
+            .title_case_headers(true)
+            .half_close(true)
+            .serve_connection(TokioIo::new(stream), exchange)
+    );
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopped(&mut shutdown) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::trace!(%from, %error, "a connection ended early");
+    }
+}
+
+/// One request and its response.
+async fn exchange<B: Board>(
+    request: hyper::Request<Incoming>,
+    from: SocketAddr,
+    local: SocketAddr,
+    shared: &Shared<B>,
+    posts: Option<mpsc::Sender<Post>>,
+) -> hyper::Response<Full<Bytes>> {
+    let (head, incoming) = request.into_parts();
+    let fields = head.headers.iter();
+    let mut fields = Fields::collect(fields.map(|(name, v)| (name.as_str(), v.as_bytes())));
+    // The absolute form names the host in place of the header (RFC 9112 §3.2.2).
+    if let (Ok(fields), Some(authority)) = (&mut fields, head.uri.authority()) {
+        fields.host = Some(authority.as_str().to_owned());
+    }
+    let pace = Pace {
+        grace: shared.options.header_time_max,
+        bytes_per_second_min: shared.options.body_bytes_per_second_min,
+    };
+    let read = body::read(incoming, &shared.bodies, pace);
+    let (answer, whole) = match read.await {
+        Ok(held) => {
+            let request = Request {
+                method: head.method.as_str().to_owned(),
+                target: head
+                    .uri
+                    .path_and_query()
+                    .map_or_else(|| head.uri.path().to_owned(), ToString::to_string),
+                minor: u8::from(head.version != hyper::Version::HTTP_10),
+                fields,
+                body: held.bytes.clone(),
+                from,
+                local,
+                transport: Transport::Tcp,
+            };
+            (shared.service.handle(&request).await, true)
+        }
+        Err(error) => (
+            shared
+                .service
+                .refuse_with(error.status(), &error.to_string()),
+            false,
+        ),
+    };
+    if !answer.delay.is_zero() {
+        shared.service.sleep(answer.delay).await;
+    }
+    if let Some(post) = answer.post.clone() {
+        deliver(post, posts).await;
+    }
+    telemetry::count_http(false, answer.status);
+    response(answer, whole)
+}
+
+/// Sends a reply elsewhere; what becomes of it is that receiver's matter.
+async fn deliver(post: Post, posts: Option<mpsc::Sender<Post>>) {
+    match (post.transport, posts) {
+        (Transport::Tcp, _) => {
+            tokio::spawn(async move {
+                let path = post.path;
+                let sent = super::client::post(
+                    post.to,
+                    path,
+                    "application/json",
+                    post.body,
+                    limit::OPERATION_TIME_MAX,
+                );
+                if let Err(error) = sent.await {
+                    tracing::debug!(to = %post.to, %error, "a reply could not be posted");
+                }
+            });
+        }
+        (Transport::Udp, Some(posts)) => {
+            if posts.try_send(post).is_err() {
+                tracing::debug!("a reply was dropped: too many wait to be sent");
+            }
+        }
+        (Transport::Udp, None) => tracing::debug!(to = %post.to, "no socket to post a reply from"),
+    }
+}
+
+fn response(answer: Answer, whole: bool) -> hyper::Response<Full<Bytes>> {
+    let mut response = hyper::Response::new(Full::new(answer.body));
+    *response.status_mut() = hyper::StatusCode::from_u16(answer.status)
+        .expect("the service answers statuses from 100 to 599");
+    let headers = response.headers_mut();
+    if !answer.content_type.is_empty() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    }
+    for (name, value) in answer.headers {
+        if let (Ok(name), Ok(value)) = (name.parse::<hyper::header::HeaderName>(), value.parse()) {
+            headers.insert(name, value);
+        }
+    }
+    if !whole {
+        // The rest of the body is not read: what follows is not a request.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+impl BodyError {
+    fn status(&self) -> u16 {
+        match self {
+            BodyError::TooLarge => 413,
+            BodyError::TooSlow => 408,
+            BodyError::Broken => 400,
+            BodyError::Busy => 503,
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! L4: the only owner of sockets, files, clocks, threads and processes.
+
+pub mod client;
+pub mod counters;
+pub mod datadir;
+pub mod discovery;
+pub mod driver;
+pub mod http;
+pub mod identity;
+pub mod link;
+pub mod probe;
+pub mod store;
+pub mod stream;
+pub mod udp;

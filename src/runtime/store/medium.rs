@@ -1,0 +1,249 @@
+//! The database on the medium: made in one step, opened with the settings a small board needs,
+//! read and written in the store's terms.
+//!
+//! It decides nothing about groups, failures or free space (`committer`, `space`). The directory:
+//!
+//! ```text
+//! format   text: "roundel store 1\n"
+//! db/      the database of fjall
+//! db.new/  a database being made; removed at the next start when a power cut left it
+//! ```
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+
+use super::format::{self, STORE_FORMAT};
+
+/// Blocks of all tables held in memory, bytes: reads of a board are few and its memory is small.
+const CACHE_BYTES: u64 = 256 * 1_024;
+/// Writes held in memory before they become a table, bytes, each keyspace.
+const MEMTABLE_BYTES: u64 = 1_024 * 1_024;
+/// Journals on the medium, bytes: the least fjall takes, and what is replayed at start.
+const JOURNALS_BYTES_MAX: u64 = 64 * 1_024 * 1_024;
+/// Table files held open.
+const FILES_MAX: usize = 32;
+/// What the format file begins with.
+const FORMAT_MARK: &str = "roundel store ";
+
+/// Why the store did not open. Nothing below the directory was changed, but for `Damaged`.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is no medium: the board runs without a store.
+    #[error("this board has no data partition: it keeps nothing and serves what others keep")]
+    NoMedium,
+    /// Another process has it.
+    #[error(
+        "the data directory {} is in use by another roundel; stop that one, or give this one \
+         another directory with --data",
+        .0.display()
+    )]
+    InUse(PathBuf),
+    /// A newer roundel wrote it.
+    #[error(
+        "the store in {} has format {got}, this roundel reads up to {STORE_FORMAT}; install the \
+         newer roundel again, or give this one another directory with --data. Nothing was changed",
+        .path.display()
+    )]
+    NewerFormat {
+        /// Where.
+        path: PathBuf,
+        /// Its format.
+        got: u32,
+    },
+    /// The format file is not ours.
+    #[error(
+        "{} is not a roundel store: its file `format` does not begin with \"{FORMAT_MARK}\"; give \
+         another directory with --data. Nothing was changed",
+        .0.display()
+    )]
+    Foreign(PathBuf),
+    /// The medium cannot be written.
+    #[error("the medium of {} is read-only: check the card (`dmesg`), replace it if it is worn out",
+        .0.display())]
+    ReadOnlyMedium(PathBuf),
+    /// The medium answered with an error.
+    #[error("the store in {} cannot be opened: {source}", .path.display())]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The database cannot be recovered.
+    #[error(
+        "the store in {} is damaged ({source}); move the directory away and start again: this \
+         board then takes its share anew from its neighbours",
+        .path.display()
+    )]
+    Damaged {
+        /// Where.
+        path: PathBuf,
+        /// What fjall said.
+        source: fjall::Error,
+    },
+}
+
+/// An open database. Dropping it closes it; every borrow of it must be gone by then.
+pub(super) struct Medium {
+    database: Database,
+    pub items: Keyspace,
+    pub metas: Keyspace,
+}
+
+impl Medium {
+    /// Opens the store below `path`, making it when there is none. May take a second after heavy
+    /// use: the journal is replayed.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing was changed unless it is `Damaged`.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        fs::create_dir_all(path).map_err(|error| io_error(path, error))?;
+        let exists = check_format(path)?;
+        if !exists {
+            create(path)?;
+        }
+        Medium::open_database(path, &path.join("db"))
+    }
+
+    fn open_database(path: &Path, database_path: &Path) -> Result<Self, OpenError> {
+        let fail = |error| database_error(path, error);
+        let database = Database::builder(database_path)
+            .cache_size(CACHE_BYTES)
+            .worker_threads(1)
+            .max_cached_files(Some(FILES_MAX))
+            .max_journaling_size(JOURNALS_BYTES_MAX)
+            // Every batch says its own durability.
+            .manual_journal_persist(true)
+            .open()
+            .map_err(fail)?;
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+        Ok(Medium {
+            items: database.keyspace("items", options).map_err(fail)?,
+            metas: database.keyspace("metas", options).map_err(fail)?,
+            database,
+        })
+    }
+
+    /// A batch that is on stable storage when its commit has returned.
+    pub fn batch(&self) -> fjall::OwnedWriteBatch {
+        self.database
+            .batch()
+            .durability(Some(PersistMode::SyncData))
+    }
+
+    /// Fails when an earlier write failed, in a worker's flush too.
+    pub fn check(&self) -> fjall::Result<()> {
+        self.database.persist(PersistMode::Buffer)
+    }
+
+    /// Bytes on the medium, as far as tables and journals go.
+    pub fn disk_bytes(&self) -> u64 {
+        self.database.disk_space().unwrap_or(0)
+    }
+
+    /// A note's bytes.
+    pub fn note(&self, name: &str) -> fjall::Result<Option<fjall::Slice>> {
+        self.metas.get(name)
+    }
+
+    /// Counts live items and tombstones by reading every record, up to the first block that
+    /// cannot be read; for a store whose count is lost.
+    pub fn count(&self) -> (u64, u64) {
+        let (mut items, mut tombstones) = (0, 0);
+        for guard in self.items.iter() {
+            let Ok(bytes) = guard.value() else {
+                break;
+            };
+            match format::decode_head(&bytes) {
+                Ok(head) if head.tombstone => tombstones += 1,
+                _ => items += 1,
+            }
+        }
+        (items, tombstones)
+    }
+}
+
+/// Checks the format file; false when there is no store yet.
+fn check_format(path: &Path) -> Result<bool, OpenError> {
+    let text = match fs::read_to_string(path.join("format")) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            if path.join("db").exists() {
+                return Err(OpenError::Foreign(path.to_owned()));
+            }
+            return Ok(false);
+        }
+        Err(error) if error.kind() == ErrorKind::InvalidData => {
+            return Err(OpenError::Foreign(path.to_owned()));
+        }
+        Err(error) => return Err(io_error(path, error)),
+    };
+    let version = text.strip_prefix(FORMAT_MARK).map(str::trim_end);
+    match version.and_then(|version| version.parse::<u32>().ok()) {
+        None | Some(0) => Err(OpenError::Foreign(path.to_owned())),
+        Some(got) if got > STORE_FORMAT => Err(OpenError::NewerFormat {
+            path: path.to_owned(),
+            got,
+        }),
+        // The file is written first, the database is renamed into its place last.
+        Some(_) => Ok(path.join("db").exists()),
+    }
+}
+
+/// Makes the database beside its place and renames it there, so that a power cut leaves a whole
+/// one or none: fjall does not open what it had half made.
+fn create(path: &Path) -> Result<(), OpenError> {
+    let fail = |error| io_error(path, error);
+    let new = path.join("db.new");
+    match fs::remove_dir_all(&new) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(fail(error)),
+        _ => {}
+    }
+    let mark = format!("{FORMAT_MARK}{STORE_FORMAT}\n");
+    crate::runtime::datadir::write_atomically(&path.join("format"), mark.as_bytes())
+        .map_err(fail)?;
+    drop(Medium::open_database(path, &new)?);
+    fs::rename(&new, path.join("db")).map_err(fail)?;
+    fs::File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .map_err(fail)
+}
+
+fn io_error(path: &Path, error: io::Error) -> OpenError {
+    match error.kind() {
+        ErrorKind::ReadOnlyFilesystem => OpenError::ReadOnlyMedium(path.to_owned()),
+        _ => OpenError::Io {
+            path: path.to_owned(),
+            source: error,
+        },
+    }
+}
+
+fn database_error(path: &Path, error: fjall::Error) -> OpenError {
+    match error {
+        fjall::Error::Locked => OpenError::InUse(path.to_owned()),
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => {
+            io_error(path, error)
+        }
+        source => OpenError::Damaged {
+            path: path.to_owned(),
+            source,
+        },
+    }
+}
+
+/// The medium had no room left.
+pub(super) fn is_full(error: &fjall::Error) -> bool {
+    match error {
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => {
+            matches!(
+                error.kind(),
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+            )
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,164 @@
+//! Streams to other boards: a task each that cuts what arrives into frames and writes what the
+//! board sends.
+//!
+//! Dropping a stream's [`Writer`] ends it after what was queued has been written. What waits to be
+//! written is bounded; a board too slow to take it loses the stream.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::base::endpoint::SocketAddr;
+use crate::base::limit;
+use crate::proto::board::LinkId;
+use crate::wire::frame::{self, Frame};
+
+/// Bytes read at a time; most frames are smaller.
+const READ_BYTES: usize = 4_096;
+/// Bytes gathered for one write.
+const WRITE_BYTES: usize = 64 * 1_024;
+/// A buffer that grew beyond this is given back once it is empty.
+const BUFFER_KEPT_BYTES: usize = 64 * 1_024;
+
+/// What a stream tells the driver.
+#[derive(Debug)]
+pub enum StreamEvent {
+    /// The connection is there; give it to [`run`].
+    Opened(TcpStream),
+    /// A whole frame.
+    Frame(Frame),
+    /// It has ended, or could not be opened.
+    Closed,
+}
+
+type Events = mpsc::UnboundedSender<(LinkId, StreamEvent)>;
+
+/// The sending end of a stream.
+#[derive(Debug)]
+pub struct Writer {
+    queue: Option<mpsc::UnboundedSender<Bytes>>,
+    waiting: Arc<AtomicUsize>,
+    /// Dropped together with the writer of a stream that is not open yet.
+    _cancel: Option<oneshot::Sender<()>>,
+}
+
+impl Writer {
+    /// Queues a frame. False: more waits than the other side takes, and the stream is to be
+    /// given up.
+    pub fn send(&self, bytes: Bytes) -> bool {
+        let Some(queue) = &self.queue else {
+            return true;
+        };
+        let length = bytes.len();
+        let waiting = self.waiting.fetch_add(length, Ordering::Relaxed) + length;
+        waiting <= limit::LINK_QUEUE_BYTES_MAX && queue.send(bytes).is_ok()
+    }
+}
+
+/// Connects; the events say how that went.
+pub fn open(id: LinkId, to: SocketAddr, events: Events) -> Writer {
+    let (cancel, cancelled) = oneshot::channel();
+    tokio::spawn(async move {
+        let connect = tokio::time::timeout(limit::LINK_OPEN_TIME_MAX, TcpStream::connect(to));
+        tokio::select! {
+            connected = connect => {
+                let event = match connected {
+                    Ok(Ok(socket)) => StreamEvent::Opened(socket),
+                    _ => StreamEvent::Closed,
+                };
+                let _ = events.send((id, event));
+            }
+            _ = cancelled => {}
+        }
+    });
+    Writer {
+        queue: None,
+        waiting: Arc::default(),
+        _cancel: Some(cancel),
+    }
+}
+
+/// Runs an open stream.
+pub fn run(id: LinkId, socket: TcpStream, events: Events) -> Writer {
+    // Without it a small frame waits for the acknowledgement of the one before.
+    let _ = socket.set_nodelay(true);
+    let (queue, queued) = mpsc::unbounded_channel();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let left = waiting.clone();
+    let (read_half, write_half) = socket.into_split();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = read(id, read_half, &events) => {}
+            () = write(write_half, queued, left) => {}
+        }
+        let _ = events.send((id, StreamEvent::Closed));
+    });
+    Writer {
+        queue: Some(queue),
+        waiting,
+        _cancel: None,
+    }
+}
+
+async fn read(id: LinkId, mut socket: OwnedReadHalf, events: &Events) {
+    let mut buffer = BytesMut::new();
+    loop {
+        buffer.reserve(READ_BYTES);
+        match socket.read_buf(&mut buffer).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        loop {
+            match frame::take(&mut buffer) {
+                Ok(Some(frame)) => {
+                    if events.send((id, StreamEvent::Frame(frame))).is_err() {
+                        return;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::debug!(%error, "stream refused");
+                    return;
+                }
+            }
+        }
+        if buffer.is_empty() && buffer.capacity() > BUFFER_KEPT_BYTES {
+            buffer = BytesMut::new();
+        }
+    }
+}
+
+async fn write(
+    mut socket: OwnedWriteHalf,
+    mut queued: mpsc::UnboundedReceiver<Bytes>,
+    waiting: Arc<AtomicUsize>,
+) {
+    while let Some(first) = queued.recv().await {
+        let mut length = first.len();
+        let sent = match queued.try_recv() {
+            Err(_) => socket.write_all(&first).await,
+            Ok(second) => {
+                let mut gathered = BytesMut::from(&first[..]);
+                length += second.len();
+                gathered.extend_from_slice(&second);
+                while gathered.len() < WRITE_BYTES
+                    && let Ok(more) = queued.try_recv()
+                {
+                    length += more.len();
+                    gathered.extend_from_slice(&more);
+                }
+                socket.write_all(&gathered).await
+            }
+        };
+        waiting.fetch_sub(length, Ordering::Relaxed);
+        if sent.is_err() {
+            return;
+        }
+    }
+    let _ = socket.shutdown().await;
+}

@@ -1,0 +1,290 @@
+//! The JSON shapes of results: how boards, fingers, items and coverage are written.
+//!
+//! Field names are the wire's; a change here is a change of the protocol.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::base::call::{Coverage, Finger, MemberView, NodeRef, Overview};
+use crate::base::endpoint::{Name, SocketAddr};
+use crate::base::id::Id;
+use crate::base::item::{Item, Key, Value};
+use crate::base::member::{RingMode, Standing};
+use crate::base::version::Version;
+use crate::service::Failure;
+use crate::wire::jsonrpc::Code;
+
+use super::Outcome;
+
+/// Writes a result.
+pub(super) fn json(result: &impl Serialize) -> Outcome {
+    to_raw_value(result).map_err(|error| {
+        Failure::new(
+            Code::InternalError,
+            format!("the result cannot be written ({error}); please report this"),
+        )
+    })
+}
+
+/// A reply that does not belong to the call: a mistake of ours.
+pub(super) fn misplaced() -> Failure {
+    Failure::new(
+        Code::InternalError,
+        "the board answered something else than was asked; please report this with its log",
+    )
+}
+
+/// A board as lookups and fingers show it.
+#[derive(Serialize)]
+pub(super) struct Node<'a> {
+    id: Id,
+    name: Option<&'a str>,
+    address: Option<SocketAddr>,
+    alive: bool,
+}
+
+impl<'a> From<&'a NodeRef> for Node<'a> {
+    fn from(node: &'a NodeRef) -> Self {
+        Node {
+            id: node.id,
+            name: node.name.as_ref().map(Name::as_str),
+            address: node.endpoint,
+            alive: node.alive,
+        }
+    }
+}
+
+/// Several boards.
+pub(super) fn nodes(nodes: &[NodeRef]) -> Vec<Node<'_>> {
+    nodes.iter().map(Node::from).collect()
+}
+
+/// One row of the finger table.
+#[derive(Serialize)]
+pub(super) struct FingerRow {
+    index: u32,
+    start: Id,
+    id: Id,
+    address: Option<SocketAddr>,
+}
+
+impl From<&Finger> for FingerRow {
+    fn from(finger: &Finger) -> Self {
+        FingerRow {
+            index: finger.index,
+            start: finger.start,
+            id: finger.node.id,
+            address: finger.node.endpoint,
+        }
+    }
+}
+
+/// Members every result of put, get and remove ends with.
+#[derive(Serialize)]
+pub(super) struct Covered {
+    acks: usize,
+    hinted: usize,
+    degraded: bool,
+}
+
+impl From<Coverage> for Covered {
+    fn from(coverage: Coverage) -> Self {
+        Covered {
+            acks: coverage.acks,
+            hinted: coverage.hinted,
+            degraded: coverage.degraded,
+        }
+    }
+}
+
+/// `value` as it was stored, or `value_base64`.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Content<'a> {
+    /// JSON, verbatim.
+    Value(&'a RawValue),
+    /// Bytes.
+    ValueBase64(String),
+}
+
+impl<'a> Content<'a> {
+    /// # Errors
+    /// -32603 when what another board stored as JSON is none.
+    pub(super) fn of(value: &'a Value) -> Result<Self, Failure> {
+        match value {
+            Value::Binary(bytes) => {
+                let text = base64::engine::general_purpose::STANDARD.encode(bytes);
+                Ok(Content::ValueBase64(text))
+            }
+            Value::Json(bytes) => serde_json::from_slice(bytes)
+                .map(Content::Value)
+                .map_err(|_| {
+                    Failure::new(
+                        Code::InternalError,
+                        "a stored value is not the JSON it is said to be; put it anew",
+                    )
+                }),
+        }
+    }
+}
+
+/// One item of a page.
+#[derive(Serialize)]
+pub(super) struct ItemRow<'a> {
+    key: &'a Key,
+    #[serde(flatten)]
+    content: Content<'a>,
+    version: Version,
+}
+
+/// The items of a page, tombstones left out.
+pub(super) fn items(items: &[Item]) -> Result<Vec<ItemRow<'_>>, Failure> {
+    items
+        .iter()
+        .filter_map(|item| Some((item, item.record.value.as_ref()?)))
+        .map(|(item, value)| {
+            Ok(ItemRow {
+                key: &item.key,
+                content: Content::of(value)?,
+                version: item.record.version,
+            })
+        })
+        .collect()
+}
+
+/// Round's node state.
+#[derive(Serialize)]
+pub(super) struct NodeStateRow<'a> {
+    pub(super) name: Option<&'a str>,
+    pub(super) version: Option<&'a str>,
+    pub(super) cluster: &'a str,
+    pub(super) hash: Id,
+    pub(super) addr: Option<String>,
+    pub(super) port: Option<u16>,
+    pub(super) state: &'static str,
+}
+
+impl<'a> NodeStateRow<'a> {
+    pub(super) fn of_member(overview: &'a Overview, member: &'a MemberView) -> Self {
+        NodeStateRow {
+            name: member.name.as_ref().map(Name::as_str),
+            version: member.version.as_deref(),
+            cluster: overview.cluster_name.as_str(),
+            hash: member.id,
+            addr: member.endpoint.map(|endpoint| endpoint.ip().to_string()),
+            port: member.endpoint.map(|endpoint| endpoint.port()),
+            state: member.state().as_str(),
+        }
+    }
+}
+
+/// A board in the cluster's state: Round's members and ours.
+#[derive(Serialize)]
+struct MemberRow<'a> {
+    #[serde(flatten)]
+    node: NodeStateRow<'a>,
+    standing: &'static str,
+    alive: bool,
+    suspect: bool,
+    for_ms: u64,
+    boot: u64,
+    location: Option<String>,
+}
+
+fn standing(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Joining => "joining",
+        Standing::Member => "member",
+        Standing::Leaving => "leaving",
+        Standing::Left => "left",
+        Standing::Forgotten => "forgotten",
+    }
+}
+
+/// The cluster's state.
+#[derive(Serialize)]
+pub(super) struct ClusterRow<'a> {
+    name: &'a str,
+    id: Option<String>,
+    settled: bool,
+    copies: Option<u8>,
+    points: Option<u32>,
+    mode: Option<&'static str>,
+    nodes: Vec<MemberRow<'a>>,
+}
+
+impl<'a> From<&'a Overview> for ClusterRow<'a> {
+    fn from(overview: &'a Overview) -> Self {
+        let cluster = overview.cluster.as_ref();
+        ClusterRow {
+            name: overview.cluster_name.as_str(),
+            id: cluster.map(|cluster| cluster.id.to_string()),
+            settled: overview.settled,
+            copies: cluster.map(|cluster| cluster.copies),
+            points: cluster.map(|cluster| cluster.points),
+            mode: cluster.map(|cluster| match cluster.mode {
+                RingMode::Full => "full",
+            }),
+            nodes: overview
+                .members
+                .iter()
+                .map(|member| MemberRow {
+                    node: NodeStateRow::of_member(overview, member),
+                    standing: standing(member.standing),
+                    alive: member.alive,
+                    suspect: member.suspect,
+                    for_ms: u64::try_from(member.for_time.as_millis()).unwrap_or(u64::MAX),
+                    boot: member.boot,
+                    location: member
+                        .endpoint
+                        .map(|endpoint| format!("http://{endpoint}/description.xml")),
+                })
+                .collect(),
+        }
+    }
+}
+
+/// A board's figures.
+#[derive(Serialize)]
+pub(super) struct StatsRow<'a> {
+    hash: Id,
+    name: &'a str,
+    uptime_ms: u64,
+    state: &'static str,
+    items: u64,
+    tombstones: u64,
+    handover_pending: u64,
+    under_replicated: u64,
+    safe_to_unplug: bool,
+    unplug_reason: &'a str,
+    problems: &'a [String],
+    store: &'a str,
+    counters: BTreeMap<&'static str, u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_bytes: Option<u64>,
+}
+
+impl<'a> StatsRow<'a> {
+    pub(super) fn new(overview: &'a Overview, memory_bytes: Option<u64>) -> Self {
+        let health = &overview.health;
+        StatsRow {
+            hash: overview.id,
+            name: overview.name.as_str(),
+            uptime_ms: u64::try_from(overview.uptime.as_millis()).unwrap_or(u64::MAX),
+            state: overview.state.as_str(),
+            items: health.items,
+            tombstones: health.tombstones,
+            handover_pending: health.handover_pending,
+            under_replicated: health.under_replicated,
+            safe_to_unplug: health.safe_to_unplug,
+            unplug_reason: &health.unplug_reason,
+            problems: &health.problems,
+            store: &health.store,
+            counters: overview.counters.iter().copied().collect(),
+            memory_bytes,
+        }
+    }
+}

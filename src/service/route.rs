@@ -1,0 +1,156 @@
+//! Paths: which part of the service answers a request, and what every other one is told.
+//!
+//! The same table serves HTTP and HTTPU.
+
+use crate::wire::jsonrpc::{Code, Json, Message, Query, Response};
+
+use super::exchange::{Answer, Request};
+use super::guard::{Refusal, admit, admit_accept, admit_json};
+use super::rpc::Answered;
+use super::{Board, Failure, Service};
+
+/// The JSON-RPC endpoint.
+const RPC: &str = "/rpc";
+/// A longer id would not leave room for the error in a datagram.
+const ECHOED_ID_BYTES_MAX: usize = 256;
+/// The seed's own form.
+pub(super) const CHORD: &str = "/chord";
+
+impl<B: Board> Service<B> {
+    /// Answers an HTTP request.
+    ///
+    /// The caller carries out the answer's delay and post. Nothing in a request makes this panic.
+    pub async fn handle(&self, request: &Request) -> Answer {
+        self.route(request)
+            .await
+            .unwrap_or_else(|refusal| self.refuse(&refusal))
+    }
+
+    /// A refusal as a JSON-RPC error, for transports that must refuse by themselves.
+    pub fn refuse_with(&self, status: u16, reason: &str) -> Answer {
+        self.refuse(&Refusal {
+            status,
+            reason: reason.to_owned(),
+        })
+    }
+
+    /// What is sent in place of an answer with that body, which does not fit a datagram. It keeps
+    /// the request's id, so that the client can tell what to ask again.
+    pub fn too_large(&self, body: &[u8], location: String) -> Answer {
+        let failure = Failure::new(
+            Code::TooLarge,
+            "the answer does not fit a datagram; ask over TCP at Location",
+        );
+        let id = Response::parse(body)
+            .map(|response| response.id)
+            .ok()
+            .filter(|id| id.text().len() <= ECHOED_ID_BYTES_MAX);
+        let text = Response {
+            id: id.unwrap_or(Json::NULL),
+            ts: Some(self.clock().now()),
+            outcome: Err(failure.error_object()),
+        }
+        .emit();
+        Answer::json(failure.status(), text).with("Location", location)
+    }
+
+    fn refuse(&self, refusal: &Refusal) -> Answer {
+        let code = match refusal.status {
+            413 => Code::TooLarge,
+            503 => Code::Unavailable,
+            _ => Code::InvalidRequest,
+        };
+        let failure = Failure::new(code, &refusal.reason);
+        let text = Answered::whole(&failure, self.clock().now()).text;
+        let answer = Answer::json(refusal.status, text.unwrap_or_default());
+        match refusal.status {
+            415 => answer.with("Accept", "application/json, application/json-rpc"),
+            _ => answer,
+        }
+    }
+
+    async fn route(&self, request: &Request) -> Result<Answer, Refusal> {
+        let fields = admit(self.facts(), request)?;
+        let (path, query) = match request.target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (request.target.as_str(), None),
+        };
+        let method = request.method.as_str();
+        let reads = matches!(method, "GET" | "HEAD");
+        if fields.async_location && matches!(path, RPC | CHORD) {
+            return Ok(self.fail(Failure::params(
+                "header X-Async-Location is not supported by this version; leave it out and \
+                    read the answer",
+            )));
+        }
+        match path {
+            RPC => {
+                admit_accept(fields)?;
+                match method {
+                    "GET" | "HEAD" => Ok(self.get(query.unwrap_or_default()).await),
+                    "POST" | "PUT" => {
+                        admit_json(fields)?;
+                        Ok(answer(self.rpc(&request.body).await))
+                    }
+                    _ => Ok(self.not_allowed("GET, HEAD, POST, PUT")),
+                }
+            }
+            CHORD if matches!(method, "POST" | "PUT") => {
+                admit_json(fields)?;
+                Ok(self.chord(request).await)
+            }
+            CHORD => Ok(self.not_allowed("POST, PUT")),
+            "/healthz" if reads => Ok(self.health().await),
+            "/metrics" if reads => Ok(self.metrics().await),
+            "/description.xml" if reads => {
+                let document = (self.facts().description_xml)(request.local);
+                Ok(Answer::new(200, "text/xml; charset=\"utf-8\"", document))
+            }
+            "/healthz" | "/metrics" | "/description.xml" => Ok(self.not_allowed("GET, HEAD")),
+            "/presentation" => Ok(self.refuse_with(
+                404,
+                "the web page comes with a later version; until then use `roundel status`",
+            )),
+            _ => Ok(self.refuse_with(
+                404,
+                "nothing is served at this path; try /rpc, /chord, /healthz, /metrics or \
+                    /description.xml",
+            )),
+        }
+    }
+
+    /// The GET form, for methods that only read.
+    async fn get(&self, query: &str) -> Answer {
+        let query = match Query::parse(query) {
+            Ok(query) => query,
+            Err(error) => return self.fail(Failure::new(error.code(), error.to_string())),
+        };
+        if let Ok(Message::Single(Ok(request))) = Message::parse(query.request.as_bytes())
+            && let Some(method) = self.table().find(&request.method)
+            && !method.reads
+        {
+            return self.not_allowed("POST, PUT");
+        }
+        answer(self.rpc(query.request.as_bytes()).await)
+    }
+
+    fn not_allowed(&self, allow: &'static str) -> Answer {
+        let reason = format!("this cannot be asked by that HTTP method; use one of {allow}");
+        self.refuse_with(405, &reason).with("Allow", allow)
+    }
+
+    fn fail(&self, failure: Failure) -> Answer {
+        answer(Answered::whole(&failure, self.clock().now()))
+    }
+}
+
+fn answer(answered: Answered) -> Answer {
+    let Some(text) = answered.text else {
+        return Answer::silent(answered.status);
+    };
+    let answer = Answer::json(answered.status, text);
+    match answered.location {
+        Some(location) => answer.with("Location", location),
+        None => answer,
+    }
+}

@@ -1,0 +1,241 @@
+//! One JSON-RPC document: a request or a batch in, the text of the answer out.
+//!
+//! The requests of a batch run one after the other, so that a get sees the put before it. `ts`
+//! moves the Lamport clock only when the request carries one.
+//!
+//! Source: JSON-RPC 2.0 §4 to §6.
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use crate::base::limit;
+use crate::wire::jsonrpc::{Code, Invalid, Json, Message, Request, Response};
+
+use super::method::{Args, Method, Outcome, Run};
+use super::{Board, Failure, Service};
+
+/// The answer to a document.
+#[derive(Debug)]
+pub(super) struct Answered {
+    /// The HTTP status.
+    pub(super) status: u16,
+    /// The text; none when nothing but notifications was asked.
+    pub(super) text: Option<String>,
+    /// Where to ask instead.
+    pub(super) location: Option<String>,
+}
+
+impl Answered {
+    /// One failure that answers the whole document, with a null id.
+    pub(super) fn whole(failure: &Failure, ts: u64) -> Self {
+        Answered {
+            status: failure.status(),
+            text: Some(emit(Json::NULL, ts, Err(failure))),
+            location: None,
+        }
+    }
+}
+
+/// One request's answer.
+struct Done<'a> {
+    id: Option<Json<'a>>,
+    ts: u64,
+    outcome: Outcome,
+}
+
+impl Done<'_> {
+    /// The text; none for a notification.
+    fn text(&self) -> Option<String> {
+        Some(emit(self.id?, self.ts, self.outcome.as_ref().map(|r| &**r)))
+    }
+}
+
+fn emit(id: Json<'_>, ts: u64, outcome: Result<&RawValue, &Failure>) -> String {
+    let outcome = match outcome {
+        Ok(result) => Ok(Json::from_raw(result)),
+        Err(failure) => Err(failure.error_object()),
+    };
+    let ts = Some(ts);
+    Response { id, ts, outcome }.emit()
+}
+
+impl<B: Board> Service<B> {
+    /// Answers a document of any client.
+    pub(super) async fn rpc(&self, body: &[u8]) -> Answered {
+        let message = match Message::parse(body) {
+            Ok(message) => message,
+            Err(fault) => {
+                let failure = Failure::new(fault.code(), fault.to_string());
+                return Answered::whole(&failure, self.clock().now());
+            }
+        };
+        match message {
+            Message::Single(request) => {
+                let done = self.done(request).await;
+                let failure = done.outcome.as_ref().err();
+                let text = done.text();
+                Answered {
+                    status: match (&text, failure) {
+                        (None, _) => 204,
+                        (_, None) => 200,
+                        (_, Some(failure)) => failure.status(),
+                    },
+                    location: text.as_ref().and(failure).and_then(location),
+                    text,
+                }
+            }
+            Message::Batch(requests) => {
+                let text = self.batch(requests).await;
+                Answered {
+                    status: if text.is_some() { 200 } else { 204 },
+                    text,
+                    location: None,
+                }
+            }
+        }
+    }
+
+    /// Answers a request that another board of the cluster passed on; none for a notification.
+    ///
+    /// Called by the driver when a relayed call arrives on a link, never for a client's bytes.
+    pub async fn handle_relayed(&self, request: Bytes) -> Option<Bytes> {
+        let done = match Message::parse(&request) {
+            Ok(Message::Single(request)) => self.done_relayed(request).await,
+            Ok(Message::Batch(_)) => {
+                let reason = "a batch cannot be relayed; send its requests one by one";
+                return Some(self.refusal(Code::InvalidRequest, reason));
+            }
+            Err(fault) => return Some(self.refusal(fault.code(), &fault.to_string())),
+        };
+        done.text().map(Bytes::from)
+    }
+
+    fn refusal(&self, code: Code, reason: &str) -> Bytes {
+        let failure = Failure::new(code, reason);
+        emit(Json::NULL, self.clock().now(), Err(&failure)).into()
+    }
+
+    async fn batch(&self, requests: Vec<Result<Request<'_>, Invalid<'_>>>) -> Option<String> {
+        let mut out = String::from("[");
+        for request in requests {
+            let done = if out.len() > limit::ANSWERS_BYTES_MAX {
+                self.unanswered(request)
+            } else {
+                self.done(request).await
+            };
+            if let Some(text) = done.text() {
+                if out.len() > 1 {
+                    out.push(',');
+                }
+                out.push_str(&text);
+            }
+        }
+        out.push(']');
+        (out.len() > 2).then_some(out)
+    }
+
+    /// A request of a batch whose answer is full already: it is not run.
+    fn unanswered<'a>(&self, request: Result<Request<'a>, Invalid<'a>>) -> Done<'a> {
+        Done {
+            id: match request {
+                Ok(request) => request.id,
+                Err(invalid) => invalid.id,
+            },
+            ts: self.clock().now(),
+            outcome: Err(Failure::new(
+                Code::TooLarge,
+                "the batch's answer is full, this request was not run; send fewer at a time",
+            )),
+        }
+    }
+
+    async fn done<'a>(&self, request: Result<Request<'a>, Invalid<'a>>) -> Done<'a> {
+        let request = match request {
+            Ok(request) => request,
+            Err(invalid) => return self.done_invalid(invalid),
+        };
+        self.receive(&request);
+        let outcome = self.outcome(&request).await;
+        self.finish(&request, outcome)
+    }
+
+    async fn done_relayed<'a>(&self, request: Result<Request<'a>, Invalid<'a>>) -> Done<'a> {
+        let request = match request {
+            Ok(request) => request,
+            Err(invalid) => return self.done_invalid(invalid),
+        };
+        self.receive(&request);
+        let outcome = self.outcome_relayed(&request).await;
+        self.finish(&request, outcome)
+    }
+
+    fn done_invalid<'a>(&self, invalid: Invalid<'a>) -> Done<'a> {
+        Done {
+            id: invalid.id,
+            ts: self.clock().now(),
+            outcome: Err(Failure::new(invalid.code, invalid.reason)),
+        }
+    }
+
+    fn receive(&self, request: &Request<'_>) {
+        if let Some(ts) = request.ts {
+            self.clock().receive(ts);
+        }
+    }
+
+    fn finish<'a>(&self, request: &Request<'a>, outcome: Outcome) -> Done<'a> {
+        let mut clock = self.clock();
+        Done {
+            id: request.id,
+            ts: match request.ts {
+                Some(_) => clock.send(),
+                None => clock.now(),
+            },
+            outcome,
+        }
+    }
+
+    /// Runs a request on this board.
+    pub(super) async fn here(&self, request: &Request<'_>) -> Outcome {
+        let Some(method) = self.table().find(&request.method) else {
+            return Err(self.unknown_method(&request.method));
+        };
+        let outcome = self.run(method, request).await;
+        let code = outcome.as_ref().err().map_or(0, |failure| failure.code);
+        crate::telemetry::count_request(method.name, code);
+        outcome
+    }
+
+    async fn run(&self, method: &Method, request: &Request<'_>) -> Outcome {
+        let args = Args::bind(method, request)?;
+        match method.run {
+            Run::Here(answer) => answer(self.facts(), &args),
+            Run::Board { call, result } => {
+                let reply = self.board.call(call(&args)?).await?;
+                result(self.facts(), &args, reply)
+            }
+        }
+    }
+
+    fn unknown_method(&self, name: &str) -> Failure {
+        let shown: String = name.chars().take(64).collect();
+        let hint = match self.table().nearest(name) {
+            Some(known) => format!("did you mean '{known}'?"),
+            None => "the README lists the methods".to_owned(),
+        };
+        Failure::new(
+            Code::MethodNotFound,
+            format!("no method '{shown}' is known; {hint}"),
+        )
+    }
+}
+
+/// The `location` of a failure that says to ask elsewhere.
+fn location(failure: &Failure) -> Option<String> {
+    if failure.code != Code::MovedPermanently.number() {
+        return None;
+    }
+    let members = Json::from_raw(failure.data.as_deref()?).members()?;
+    let (_, location) = members.into_iter().find(|(name, _)| name == "location")?;
+    Some(location.as_string()?.into_owned())
+}

@@ -1,0 +1,409 @@
+//! Messages between boards: what the payload of each frame type means.
+//!
+//! Payloads are postcard (a fixed binary layout: fields in the order declared here, varint
+//! integers, length-prefixed sequences; ids and keys as their raw bytes), except 0x12, whose
+//! first byte is a subtype: 0 = a SWIM packet as `proto/detector` reads it, 1 = boards declared
+//! down. Types 0x01 to 0x06 are reserved for gossip, consensus and storage.
+//!
+//! Everything read here is checked for form only; whether it is believed is `proto/session` and
+//! above.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::frame::Frame;
+use crate::base::endpoint::Name;
+use crate::base::item::{Item, Key, Record};
+use crate::base::limit;
+use crate::base::member::{Cluster, Contact, Entry, Incarnation, Life};
+use crate::base::version::Version;
+
+const HELLO: u8 = 0x10;
+const HELLO_ACK: u8 = 0x11;
+const SWIM: u8 = 0x12;
+const RING_CALL: u8 = 0x13;
+const RING_REPLY: u8 = 0x14;
+const REPLICA_WRITE: u8 = 0x15;
+const WRITE_ACK: u8 = 0x16;
+const READ: u8 = 0x17;
+const READ_REPLY: u8 = 0x18;
+const RANGE_PAGE: u8 = 0x19;
+const ERROR: u8 = 0x1f;
+
+/// A message between boards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// 0x10, the first frame of each side of a link.
+    Hello(Hello),
+    /// 0x11, the second: an ECDSA signature over both hellos.
+    HelloAck {
+        /// ASN.1 DER.
+        signature: Vec<u8>,
+    },
+    /// 0x12 subtype 0.
+    Swim(Bytes),
+    /// 0x12 subtype 1: boards the sender declared down.
+    Down(Vec<Incarnation>),
+    /// 0x13.
+    RingCall {
+        /// Chosen by the caller, returned in the reply.
+        call: u64,
+        /// What is asked.
+        body: RingCall,
+    },
+    /// 0x14.
+    RingReply {
+        /// The caller's number.
+        call: u64,
+        /// The answer.
+        body: RingReply,
+    },
+    /// 0x15: store this item if it is newer.
+    ReplicaWrite(ReplicaWrite),
+    /// 0x16.
+    WriteAck {
+        /// The writer's number.
+        operation: u64,
+        /// What became of it.
+        result: WriteResult,
+    },
+    /// 0x17: what is under this key?
+    Read {
+        /// The reader's number.
+        operation: u64,
+        /// Digest of the reader's roster; another at the copy is refused.
+        view: u64,
+        /// The key.
+        key: Key,
+    },
+    /// 0x18.
+    ReadReply {
+        /// The reader's number.
+        operation: u64,
+        /// What was found.
+        result: ReadResult,
+    },
+    /// 0x19.
+    RangePage(RangePage),
+    /// 0x1f: the answer to a type that is not known.
+    Error {
+        /// The type received.
+        kind: u8,
+        /// For people.
+        text: String,
+    },
+}
+
+/// A board introduces itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Protocol versions spoken, lowest first; the highest common one is used.
+    pub versions: Vec<u8>,
+    /// Fresh for each link.
+    pub nonce: [u8; 32],
+    /// DER SubjectPublicKeyInfo; its SHA-256 is the id.
+    pub public_key: Vec<u8>,
+    /// Drawn at start.
+    pub life: Life,
+    /// Only boards of one name go on.
+    pub cluster_name: Name,
+    /// The cluster it belongs to, if any.
+    pub cluster: Option<Cluster>,
+    /// It has been in a ring since it started (the other card yields).
+    pub established: bool,
+    /// Digest of its roster; 0 without one.
+    pub view: u64,
+    /// Where it is, what it is called, its boot and renewal.
+    pub contact: Contact,
+}
+
+/// A board's whole knowledge of who belongs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RosterState {
+    /// Of which cluster.
+    pub cluster: Cluster,
+    /// Who belongs or belonged.
+    pub entries: Vec<Entry>,
+    /// Where they are.
+    pub contacts: Vec<Contact>,
+}
+
+/// Calls of the ring.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RingCall {
+    /// The sender (as its hello said) wants to join.
+    Join {
+        /// The generation of its last membership it knows of; it joins with a higher one.
+        generation: u32,
+    },
+    /// Push and pull of the roster; answered by the receiver's state when that differs afterwards.
+    Roster {
+        /// All of it, or what changed.
+        state: RosterState,
+        /// Digest of all of it.
+        digest: u64,
+    },
+    /// The digest of the sender's roster; answered by the receiver's state when it differs.
+    Digest(u64),
+    /// Items of the receiver's bucket, for a scan of the whole ring.
+    List {
+        /// Keys start with this.
+        prefix: String,
+        /// Keys come after this.
+        after: Option<Key>,
+        /// At most so many.
+        limit: u32,
+    },
+    /// A JSON-RPC request for the receiver's service.
+    Relay(Bytes),
+}
+
+/// Replies to [`RingCall`]s.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RingReply {
+    /// To join: admitted; and to roster.
+    Roster(RosterState),
+    /// To roster: the same digest here, now durable.
+    Same,
+    /// To list.
+    Items {
+        /// In key order, tombstones included.
+        items: Vec<Item>,
+        /// There are more.
+        more: bool,
+    },
+    /// To relay: the answer, none for a notification.
+    Relayed(Option<Bytes>),
+    /// It cannot be done, for people.
+    Refused(String),
+}
+
+/// Store this item if it is newer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaWrite {
+    /// The writer's number.
+    pub operation: u64,
+    /// Digest of the writer's roster; another at the copy is refused.
+    pub view: u64,
+    /// The receiver is no copy: it keeps the item for an absent one.
+    pub hint: bool,
+    /// The item.
+    pub item: Item,
+}
+
+/// What became of a [`ReplicaWrite`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WriteResult {
+    /// It is on stable storage and is the newest here.
+    Stored,
+    /// A newer one was here and stays.
+    Newer(Version),
+    /// The roster differs; nothing was written.
+    OtherView,
+    /// The stamp is too far ahead of this board's clock; nothing was written.
+    Future {
+        /// This board's wall clock, ms since 1970.
+        wall_ms: u64,
+    },
+    /// Nothing was written, for people.
+    Refused(String),
+    /// It may or may not have been written.
+    Unknown,
+}
+
+/// What a [`Message::Read`] found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReadResult {
+    /// What is under the key: a value, a tombstone or nothing at all.
+    Found(Option<Record>),
+    /// The same, but this copy was away and may have missed writes: not to be counted on.
+    Behind(Option<Record>),
+    /// The roster differs.
+    OtherView,
+    /// The store could not be read, for people.
+    Failed(String),
+}
+
+/// How a copy is brought up to date: it asks, the holder lists what the copy should have, the copy
+/// names what it lacks, the holder sends those as [`ReplicaWrite`]s, and at the end says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RangePage {
+    /// The sender wants every item it should hold.
+    Ask {
+        /// The asker's number, returned in [`RangePage::Done`].
+        operation: u64,
+    },
+    /// The receiver should hold these.
+    Versions {
+        /// The holder's number.
+        operation: u64,
+        /// Digest of the holder's roster.
+        view: u64,
+        /// In key order.
+        items: Vec<(Key, Version)>,
+    },
+    /// Positions of a [`RangePage::Versions`] that are missing or older here.
+    Missing {
+        /// The holder's number.
+        operation: u64,
+        /// Ascending; none: the roster differs, or the store could not be read.
+        positions: Option<Vec<u32>>,
+    },
+    /// Everything the asker should hold has been confirmed.
+    Done {
+        /// The asker's number.
+        operation: u64,
+    },
+}
+
+/// Why a frame is not a message; the peer is to blame.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    /// A type we do not know; it is answered with an error frame.
+    #[error("frame type {kind:#04x} is not known")]
+    Kind {
+        /// The type byte.
+        kind: u8,
+    },
+    /// The payload does not have the layout of its type.
+    #[error("payload of frame type {kind:#04x} is malformed")]
+    Payload {
+        /// The type byte.
+        kind: u8,
+    },
+}
+
+impl Message {
+    /// Reads a frame's payload.
+    ///
+    /// # Errors
+    /// Any [`MessageError`].
+    pub fn from_frame(frame: &Frame) -> Result<Message, MessageError> {
+        let kind = frame.kind;
+        let malformed = MessageError::Payload { kind };
+        let payload = &frame.payload[..];
+        let message = match kind {
+            HELLO => Message::Hello(read(payload, kind)?),
+            HELLO_ACK => Message::HelloAck {
+                signature: read(payload, kind)?,
+            },
+            SWIM => match payload.first() {
+                Some(0) => Message::Swim(frame.payload.slice(1..)),
+                Some(1) => Message::Down(read(&payload[1..], kind)?),
+                _ => return Err(malformed),
+            },
+            RING_CALL => {
+                let (call, body) = read(payload, kind)?;
+                Message::RingCall { call, body }
+            }
+            RING_REPLY => {
+                let (call, body) = read(payload, kind)?;
+                Message::RingReply { call, body }
+            }
+            REPLICA_WRITE => Message::ReplicaWrite(read(payload, kind)?),
+            WRITE_ACK => {
+                let (operation, result) = read(payload, kind)?;
+                Message::WriteAck { operation, result }
+            }
+            READ => {
+                let (operation, view, key) = read(payload, kind)?;
+                Message::Read {
+                    operation,
+                    view,
+                    key,
+                }
+            }
+            READ_REPLY => {
+                let (operation, result) = read(payload, kind)?;
+                Message::ReadReply { operation, result }
+            }
+            RANGE_PAGE => Message::RangePage(read(payload, kind)?),
+            ERROR => {
+                let (kind, text) = read(payload, kind)?;
+                Message::Error { kind, text }
+            }
+            kind => return Err(MessageError::Kind { kind }),
+        };
+        match message.cluster() {
+            Some(cluster) if !is_possible(cluster) => Err(malformed),
+            _ => Ok(message),
+        }
+    }
+
+    /// The parameters it tells the receiver, who may adopt them.
+    fn cluster(&self) -> Option<&Cluster> {
+        match self {
+            Message::Hello(hello) => hello.cluster.as_ref(),
+            Message::RingCall {
+                body: RingCall::Roster { state, .. },
+                ..
+            }
+            | Message::RingReply {
+                body: RingReply::Roster(state),
+                ..
+            } => Some(&state.cluster),
+            _ => None,
+        }
+    }
+
+    /// The frame's bytes.
+    pub fn encode(&self) -> Bytes {
+        let (kind, payload) = match self {
+            Message::Hello(hello) => (HELLO, write(hello)),
+            Message::HelloAck { signature } => (HELLO_ACK, write(signature)),
+            Message::Swim(packet) => {
+                let mut payload = vec![0];
+                payload.extend_from_slice(packet);
+                (SWIM, payload)
+            }
+            Message::Down(down) => {
+                let mut payload = vec![1];
+                payload.extend(write(down));
+                (SWIM, payload)
+            }
+            Message::RingCall { call, body } => (RING_CALL, write(&(call, body))),
+            Message::RingReply { call, body } => (RING_REPLY, write(&(call, body))),
+            Message::ReplicaWrite(it) => (REPLICA_WRITE, write(it)),
+            Message::WriteAck { operation, result } => (WRITE_ACK, write(&(operation, result))),
+            Message::Read {
+                operation,
+                view,
+                key,
+            } => (READ, write(&(operation, view, key))),
+            Message::ReadReply { operation, result } => (READ_REPLY, write(&(operation, result))),
+            Message::RangePage(page) => (RANGE_PAGE, write(page)),
+            Message::Error { kind, text } => (ERROR, write(&(kind, text))),
+        };
+        Frame {
+            kind,
+            payload: payload.into(),
+        }
+        .encode()
+    }
+}
+
+/// A ring can be laid out with these parameters: no points are no ring, and as many as a u32 holds
+/// would take all of a board's memory.
+fn is_possible(cluster: &Cluster) -> bool {
+    (1..=limit::POINTS_PER_BOARD).contains(&cluster.points)
+        && (1..=limit::COPIES_MAX).contains(&usize::from(cluster.copies))
+}
+
+fn read<'a, T: Deserialize<'a>>(payload: &'a [u8], kind: u8) -> Result<T, MessageError> {
+    match postcard::take_from_bytes(payload) {
+        Ok((value, [])) => Ok(value),
+        _ => Err(MessageError::Payload { kind }),
+    }
+}
+
+fn write<T: Serialize>(value: &T) -> Vec<u8> {
+    let bytes = postcard::to_allocvec(value).expect("values of ours have known lengths");
+    assert!(
+        bytes.len() <= limit::MESSAGE_BYTES_MAX,
+        "machines page before they send"
+    );
+    bytes
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,357 @@
+//! XML documents, bounded: bytes to a small tree of elements and back.
+//!
+//! Deliberately not a general XML library: no mixed content, no comments or processing
+//! instructions in the tree, no DOCTYPE and so no entity of a sender's own. Names are compared by
+//! namespace, since prefixes vary. Source: UDA 2.0 §2.3, XML 1.0, Namespaces in XML 1.0.
+
+use quick_xml::XmlVersion;
+use quick_xml::escape::{escape, partial_escape};
+use quick_xml::events::{BytesStart, Event};
+use quick_xml::name::ResolveResult;
+use quick_xml::reader::NsReader;
+
+use crate::base::limit;
+
+/// An element: its attributes, and either text or children.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Element {
+    /// The namespace's name; empty for none.
+    pub namespace: String,
+    /// The local name.
+    pub name: String,
+    /// Attributes without a namespace, in order.
+    pub attributes: Vec<(String, String)>,
+    /// Its text, white space at both ends left out; empty when there are children.
+    pub text: String,
+    /// Its children, in order.
+    pub children: Vec<Element>,
+}
+
+/// Why bytes are not a document we read; the sender is to blame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum XmlError {
+    /// More than 64 KiB.
+    #[error(
+        "an XML document of {got} bytes is too long; at most {max} are read",
+        max = limit::XML_BYTES_MAX
+    )]
+    TooLong {
+        /// Its bytes.
+        got: usize,
+    },
+    /// Nested more than 32 deep.
+    #[error("an XML document is at most {max} deep", max = limit::XML_DEPTH_MAX)]
+    TooDeep,
+    /// It has a DOCTYPE, through which entities come in.
+    #[error("a DOCTYPE is refused")]
+    DocType,
+    /// Not UTF-8.
+    #[error("the document is not UTF-8")]
+    Encoding,
+    /// Not well formed, or an entity or prefix is unknown.
+    #[error("the document is not well formed")]
+    Malformed,
+}
+
+impl Element {
+    /// An element of a namespace, without content.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Element {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            ..Element::default()
+        }
+    }
+
+    /// Adds an attribute.
+    pub fn attribute(mut self, name: &str, value: impl ToString) -> Self {
+        self.attributes.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Adds a child of the same namespace that holds `text`.
+    pub fn leaf(mut self, name: &str, text: &str) -> Self {
+        let mut child = Element::new(&self.namespace, name);
+        child.text = text.trim().to_owned();
+        self.children.push(child);
+        self
+    }
+
+    /// Adds a child.
+    pub fn with(mut self, child: Element) -> Self {
+        self.children.push(child);
+        self
+    }
+
+    /// The first child of this element's namespace with that name.
+    pub fn child(&self, name: &str) -> Option<&Element> {
+        self.children
+            .iter()
+            .find(|child| child.name == name && child.namespace == self.namespace)
+    }
+
+    /// The text of the first child with that name.
+    pub fn child_text(&self, name: &str) -> Option<&str> {
+        self.child(name).map(|child| child.text.as_str())
+    }
+
+    /// The value of an attribute.
+    pub fn attribute_text(&self, name: &str) -> Option<&str> {
+        let found = self.attributes.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// Says which bound or rule the document breaks.
+    pub fn parse(bytes: &[u8]) -> Result<Element, XmlError> {
+        if bytes.len() > limit::XML_BYTES_MAX {
+            return Err(XmlError::TooLong { got: bytes.len() });
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| XmlError::Encoding)?;
+        let mut reader = NsReader::from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
+        reader.config_mut().expand_empty_elements = true;
+        let mut builder = Builder::default();
+        loop {
+            let (namespace, event) = reader
+                .read_resolved_event()
+                .map_err(|_| XmlError::Malformed)?;
+            match event {
+                Event::Start(start) => builder.open(element(&namespace, &start)?)?,
+                Event::End(_) => builder.close()?,
+                Event::Text(text) => builder.text(&text.xml10_content())?,
+                Event::CData(data) => builder.text(&data.xml10_content())?,
+                Event::GeneralRef(entity) => {
+                    let found = match entity.resolve_char_ref() {
+                        Ok(Some(c)) => Some(c),
+                        Ok(None) => predefined(&entity.xml10_content()),
+                        Err(_) => None,
+                    };
+                    let mut buffer = [0; 4];
+                    builder.text(found.ok_or(XmlError::Malformed)?.encode_utf8(&mut buffer))?;
+                }
+                Event::DocType(_) => return Err(XmlError::DocType),
+                Event::Eof => return builder.root.ok_or(XmlError::Malformed),
+                Event::Empty(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
+            }
+        }
+    }
+
+    /// The document, UTF-8, with its declaration.
+    pub fn emit(&self) -> Vec<u8> {
+        let mut out = String::from("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n");
+        self.write(&mut out, "", 0);
+        out.into_bytes()
+    }
+
+    fn write(&self, out: &mut String, namespace: &str, depth: usize) {
+        for _ in 0..depth {
+            out.push(' ');
+        }
+        out.push('<');
+        out.push_str(&self.name);
+        if self.namespace != namespace {
+            push_attribute(out, "xmlns", &self.namespace);
+        }
+        for (name, value) in &self.attributes {
+            push_attribute(out, name, value);
+        }
+        if self.text.is_empty() && self.children.is_empty() {
+            out.push_str("/>\n");
+            return;
+        }
+        out.push('>');
+        if self.children.is_empty() {
+            out.push_str(&partial_escape(self.text.as_str()));
+        } else {
+            out.push('\n');
+            for child in &self.children {
+                child.write(out, &self.namespace, depth + 1);
+            }
+            for _ in 0..depth {
+                out.push(' ');
+            }
+        }
+        out.push_str("</");
+        out.push_str(&self.name);
+        out.push_str(">\n");
+    }
+}
+
+fn push_attribute(out: &mut String, name: &str, value: &str) {
+    out.push(' ');
+    out.push_str(name);
+    out.push_str("=\"");
+    // White space other than a blank would be read back as one (XML 1.0 §3.3.3).
+    for piece in escape(value).split_inclusive(['\t', '\n']) {
+        match piece.as_bytes().last() {
+            Some(b'\t') => out.push_str(&format!("{}&#9;", &piece[..piece.len() - 1])),
+            Some(b'\n') => out.push_str(&format!("{}&#10;", &piece[..piece.len() - 1])),
+            _ => out.push_str(piece),
+        }
+    }
+    out.push('"');
+}
+
+fn predefined(entity: &str) -> Option<char> {
+    match entity {
+        "lt" => Some('<'),
+        "gt" => Some('>'),
+        "amp" => Some('&'),
+        "apos" => Some('\''),
+        "quot" => Some('"'),
+        _ => None,
+    }
+}
+
+fn element(namespace: &ResolveResult<'_>, start: &BytesStart<'_>) -> Result<Element, XmlError> {
+    let namespace = match namespace {
+        ResolveResult::Bound(namespace) => namespace.0.to_owned(),
+        ResolveResult::Unbound => String::new(),
+        ResolveResult::Unknown(_) => return Err(XmlError::Malformed),
+    };
+    let mut attributes = Vec::new();
+    for attribute in start.attributes() {
+        let attribute = attribute.map_err(|_| XmlError::Malformed)?;
+        let name: &str = attribute.key.0;
+        if name == "xmlns" || name.contains(':') {
+            continue;
+        }
+        let value = attribute
+            .normalized_value(XmlVersion::Implicit1_0)
+            .map_err(|_| XmlError::Malformed)?;
+        attributes.push((name.to_owned(), value.into_owned()));
+    }
+    Ok(Element {
+        namespace,
+        name: start.local_name().into_inner().to_owned(),
+        attributes,
+        ..Element::default()
+    })
+}
+
+/// The open elements, outermost first, and the root once it is closed.
+#[derive(Default)]
+struct Builder {
+    open: Vec<Element>,
+    root: Option<Element>,
+}
+
+impl Builder {
+    fn open(&mut self, element: Element) -> Result<(), XmlError> {
+        if self.root.is_some() {
+            return Err(XmlError::Malformed);
+        }
+        if self.open.len() == limit::XML_DEPTH_MAX {
+            return Err(XmlError::TooDeep);
+        }
+        self.open.push(element);
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), XmlError> {
+        let mut element = self.open.pop().ok_or(XmlError::Malformed)?;
+        if element.children.is_empty() {
+            element.text = element.text.trim().to_owned();
+        } else {
+            element.text.clear();
+        }
+        match self.open.last_mut() {
+            Some(parent) => parent.children.push(element),
+            None => self.root = Some(element),
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, text: &str) -> Result<(), XmlError> {
+        match self.open.last_mut() {
+            Some(element) => element.text.push_str(text),
+            None if text.trim().is_empty() => {}
+            None => return Err(XmlError::Malformed),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn leaves() -> impl Strategy<Value = Element> {
+        (
+            "[a-z:/.]{0,9}",
+            "[A-Za-z][A-Za-z0-9_]{0,9}",
+            prop::collection::btree_map("[a-w][a-z]{0,5}", "[ -~\t\n\u{e4}]{0,9}", 0..3),
+            "[ -~\r\n\t\u{6f22}]{0,20}",
+        )
+            .prop_map(|(namespace, name, attributes, text)| Element {
+                namespace,
+                name,
+                attributes: attributes.into_iter().collect(),
+                text: text.trim().to_owned(),
+                children: Vec::new(),
+            })
+    }
+
+    fn trees() -> impl Strategy<Value = Element> {
+        leaves().prop_recursive(4, 20, 4, |inner| {
+            (leaves(), prop::collection::vec(inner, 1..4)).prop_map(|(mut element, children)| {
+                element.text.clear();
+                element.children = children;
+                element
+            })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_tree_is_read_back(tree in trees()) {
+            let bytes = tree.emit();
+            prop_assert_eq!(Element::parse(&bytes), Ok(tree));
+        }
+
+        #[test]
+        fn no_bytes_make_the_parser_panic(bytes: Vec<u8>, text in "[<>/&;!a=\"' \\[\\]-]{0,60}") {
+            let _ = Element::parse(&bytes);
+            let _ = Element::parse(text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn prefixes_do_not_matter() {
+        let plain = Element::parse(b"<a xmlns='urn:x'><b>1</b></a>").unwrap();
+        let prefixed = Element::parse(
+            b"\xef\xbb\xbf<?xml version='1.0'?><q:a xmlns:q='urn:x'><q:b>1</q:b></q:a>",
+        );
+        assert_eq!(prefixed, Ok(plain));
+    }
+
+    #[test]
+    fn refusals() {
+        let deep = |depth: usize| "<a>".repeat(depth) + &"</a>".repeat(depth);
+        let bomb = "<!DOCTYPE a [<!ENTITY x 'y'>]><a>&x;</a>";
+        for (text, expected) in [
+            (bomb, XmlError::DocType),
+            ("<a>&x;</a>", XmlError::Malformed),
+            ("<a>&#xFFFFFFFF;</a>", XmlError::Malformed),
+            ("<a>", XmlError::Malformed),
+            ("<a></b>", XmlError::Malformed),
+            ("<a/><b/>", XmlError::Malformed),
+            ("<a/>text", XmlError::Malformed),
+            ("<q:a/>", XmlError::Malformed),
+            ("<a b='1' b='2'/>", XmlError::Malformed),
+            ("", XmlError::Malformed),
+        ] {
+            assert_eq!(Element::parse(text.as_bytes()), Err(expected), "{text}");
+        }
+        assert_eq!(Element::parse(b"<a>\xff</a>"), Err(XmlError::Encoding));
+        assert!(Element::parse(deep(limit::XML_DEPTH_MAX).as_bytes()).is_ok());
+        let too_deep = deep(limit::XML_DEPTH_MAX + 1);
+        assert_eq!(Element::parse(too_deep.as_bytes()), Err(XmlError::TooDeep));
+        let got = limit::XML_BYTES_MAX + 1;
+        let long = vec![b' '; got];
+        assert_eq!(Element::parse(&long), Err(XmlError::TooLong { got }));
+    }
+}
