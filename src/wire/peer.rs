@@ -109,8 +109,9 @@ pub struct Hello {
     pub cluster_name: Name,
     /// The cluster it belongs to, if any.
     pub cluster: Option<Cluster>,
-    /// It has been in a ring since it started (the other card yields).
-    pub established: bool,
+    /// Milliseconds it has been in a ring since it started; of two boards with one card the one
+    /// that has been in it for longer stays. 0: it has not been in one.
+    pub established_ms: u64,
     /// Digest of its roster; 0 without one.
     pub view: u64,
     /// Where it is, what it is called, its boot and renewal.

@@ -202,7 +202,7 @@ fn rosters_of_impossible_clusters_are_refused() {
             let me = stranger();
             // The lower cluster survives a merger, so the board asks to join this one.
             let mut mine = hello(&me);
-            (mine.cluster, mine.established) = (Some(cluster(128, 3)), true);
+            (mine.cluster, mine.established_ms) = (Some(cluster(128, 3)), 1);
             let mut peer = Peer::greet(daemon.at, &me, mine);
             let asked = peer.receive_until(|message| match message {
                 Message::RingCall { body, .. } => matches!(body, RingCall::Join { .. }),

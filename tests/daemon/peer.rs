@@ -28,7 +28,7 @@ pub fn hello(identity: &Identity) -> Hello {
         life: Life([7; 16]),
         cluster_name: CLUSTER.parse().expect("a name"),
         cluster: None,
-        established: false,
+        established_ms: 0,
         view: 0,
         contact: Contact {
             id: identity.id(),

@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use super::{Board, META_ROSTER, Phase, StorePurpose, Timer};
 use crate::base::call::{CallError, CallId, Event};
+use crate::base::endpoint::SocketAddr;
 use crate::base::id::Id;
 use crate::base::member::{Cluster, Entry, Standing};
 use crate::base::rng::RngExt;
@@ -218,6 +219,10 @@ impl Board {
                     return;
                 };
                 let changes = roster.merge(state);
+                if let Some(contact) = state.contacts.iter().find(|c| c.id == self.me) {
+                    self.look_for_clone(now, contact.endpoint);
+                }
+                let Some(roster) = &self.roster else { return };
                 let differs = roster.digest() != digest;
                 self.roster_changed(now, changes, false);
                 if differs && push {
@@ -256,12 +261,9 @@ impl Board {
         for entry in &changes.entries {
             self.entry_changed(now, entry);
         }
-        for contact in changes.contacts.iter().filter(|c| c.id != self.me) {
-            if self
-                .roster
-                .as_ref()
-                .is_some_and(|roster| roster.has(&contact.id))
-            {
+        for contact in &changes.contacts {
+            let belongs = (self.roster.as_ref()).is_some_and(|roster| roster.has(&contact.id));
+            if contact.id != self.me && belongs {
                 let peer = Peer {
                     id: contact.id,
                     boot: contact.boot,
@@ -291,6 +293,14 @@ impl Board {
             self.hurry_handover(now);
             self.hurry_gossip(now);
             self.own_standing(now);
+        }
+    }
+
+    /// Asks who is there when the others know this board at another address: it was there before,
+    /// or a clone of its card is there.
+    fn look_for_clone(&mut self, now: Now, known_at: SocketAddr) {
+        if known_at != self.settings.endpoint {
+            self.open_link(now, known_at, None);
         }
     }
 
@@ -370,6 +380,10 @@ impl Board {
 
     pub(super) fn gossip_round(&mut self, now: Now) {
         self.own_standing(now);
+        let known = self.roster.as_ref().and_then(|r| r.contact(&self.me));
+        if let Some(endpoint) = known.map(|contact| contact.endpoint) {
+            self.look_for_clone(now, endpoint);
+        }
         let others = self.present_others();
         if self.phase == Phase::Joined && !others.is_empty() {
             let pick = self.rng.random_range(0..others.len());

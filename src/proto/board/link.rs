@@ -22,7 +22,7 @@ use crate::base::store::StoreId;
 use crate::base::time::{Now, Time};
 use crate::proto::session::{Handshake, HandshakeError, Step, VERSIONS};
 use crate::wire::frame::Frame;
-use crate::wire::peer::{Hello, Message, MessageError};
+use crate::wire::peer::{Hello, Message, MessageError, RingCall, RosterState};
 
 /// How often idle links are looked for.
 pub(super) const SWEEP_PERIOD: Duration = Duration::from_secs(30);
@@ -213,7 +213,7 @@ impl Board {
             .or_else(|| self.membership.hinted(id))
     }
 
-    fn hello(&mut self) -> Handshake {
+    fn hello(&mut self, now: Now) -> Handshake {
         Handshake::new(Hello {
             versions: VERSIONS.to_vec(),
             nonce: self.rng.random(),
@@ -224,14 +224,14 @@ impl Board {
                 Phase::Joined => self.roster.as_ref().map(|roster| roster.cluster().clone()),
                 _ => None,
             },
-            established: self.membership.is_established(),
+            established_ms: self.membership.established_ms(now.time),
             view: self.roster_digest(),
             contact: self.my_contact(),
         })
     }
 
-    fn greet_on(&mut self, id: LinkId) {
-        let handshake = self.hello();
+    fn greet_on(&mut self, now: Now, id: LinkId) {
+        let handshake = self.hello(now);
         let bytes = handshake.first().encode();
         if let Some(link) = self.links.links.get_mut(&id) {
             link.state = State::Hello(Box::new(handshake));
@@ -243,8 +243,8 @@ impl Board {
         }
     }
 
-    fn link_opened(&mut self, _now: Now, id: LinkId) {
-        self.greet_on(id);
+    fn link_opened(&mut self, now: Now, id: LinkId) {
+        self.greet_on(now, id);
     }
 
     fn link_accepted(&mut self, now: Now, id: LinkId, remote: SocketAddr) {
@@ -259,7 +259,7 @@ impl Board {
             used: now.time,
         };
         self.links.links.insert(id, link);
-        self.greet_on(id);
+        self.greet_on(now, id);
         self.arm(now.time + limit::LINK_OPEN_TIME_MAX, Timer::LinkOpen(id));
     }
 
@@ -336,13 +336,26 @@ impl Board {
         };
         let remote = link.remote;
         if peer == self.me {
-            self.cloned_card(remote, &hello);
+            if let State::Hello(handshake) = &link.state {
+                let mine = handshake.mine();
+                // Both ends compare the same two hellos, so exactly one of them yields.
+                let yields = (mine.established_ms, mine.life) < (hello.established_ms, hello.life);
+                self.out.events.push_back(Event::ClonedCard {
+                    endpoint: remote,
+                    yields,
+                });
+                if !yields {
+                    self.outlast_clone(now, &hello.contact);
+                }
+            }
             self.drop_link(now, id, true);
             return;
         }
         let wanted = link.wanted.replace(peer);
         link.state = State::Up(peer);
-        self.links.up.insert(peer, id);
+        if let Some(other) = self.links.up.insert(peer, id) {
+            self.tell_of_twin(other, &hello.contact);
+        }
         self.links.contacts.insert(peer, hello.contact.clone());
         if let Some(waiting) = self.links.waiting.remove(&peer) {
             for transmit in waiting.messages {
@@ -360,13 +373,27 @@ impl Board {
         self.peer_up(now, remote, hello);
     }
 
-    /// Another board runs with this board's identity.
-    fn cloned_card(&mut self, endpoint: SocketAddr, hello: &Hello) {
-        let mine = (self.membership.is_established(), self.settings.life);
-        let yields = mine < (hello.established, hello.life);
-        self.out
-            .events
-            .push_back(Event::ClonedCard { endpoint, yields });
+    /// A board whose link is up introduced itself once more. If that was from another address, the
+    /// board at the older link may be running with a cloned card: it is told, and asks there.
+    fn tell_of_twin(&mut self, older: LinkId, twin: &Contact) {
+        let moved =
+            (self.links.contacts.get(&twin.id)).is_some_and(|c| c.endpoint != twin.endpoint);
+        let Some(roster) = self.roster.as_ref().filter(|_| moved) else {
+            return;
+        };
+        let state = RosterState {
+            cluster: roster.cluster().clone(),
+            entries: vec![],
+            contacts: vec![twin.clone()],
+        };
+        let digest = roster.digest();
+        let call = self.out.draw();
+        let body = RingCall::Roster { state, digest };
+        self.out.transmits.push_back(Transmit {
+            to: Route::Link(older),
+            bytes: Message::RingCall { call, body }.encode(),
+            after: None,
+        });
     }
 
     pub(super) fn link_open_late(&mut self, now: Now, id: LinkId) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::world::World;
-use crate::base::call::{Call, CallError, Event, LeaveMode, Reply, WriteOutcome};
+use crate::base::call::{Call, CallError, Event, LeaveMode, MemberView, Reply, WriteOutcome};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -259,6 +259,41 @@ fn cloned_card_yields_to_the_board_in_the_ring() {
         !world.events.iter().any(|e| yields(1, true)(&e)),
         "the member stays"
     );
+}
+
+#[test]
+fn cloned_card_that_is_met_late_yields_all_the_same() {
+    let mut world = World::new(4);
+    for index in 0..3 {
+        world.start(index);
+    }
+    world.converge(&[0, 1, 2], SECOND * 2);
+    world.clone_card(1, 3);
+    world.partition(&[&[1], &[3]]);
+    world.start(3);
+    world.run_for(SECOND * 2);
+    world.heal();
+    world.run_for(SECOND * 15);
+    let met: Vec<(usize, bool)> = world
+        .events
+        .iter()
+        .filter_map(|(index, event)| match event {
+            Event::ClonedCard { yields, .. } => Some((*index, *yields)),
+            _ => None,
+        })
+        .collect();
+    assert!(met.contains(&(3, true)), "the newcomer yields: {met:?}");
+    assert!(!met.contains(&(1, true)), "the member stays: {met:?}");
+    world.kill(3);
+    world.run_for(SECOND * 15);
+    world.put(0, "key", "value").expect("the ring serves");
+    for index in 0..3 {
+        let overview = world.overview(index);
+        let is_it = |member: &&MemberView| member.id == world.nodes[1].id;
+        let endpoint = overview.members.iter().find(is_it).map(|m| m.endpoint);
+        let wanted = world.nodes[1].endpoint;
+        assert_eq!(endpoint, Some(Some(wanted)), "at board {index}");
+    }
 }
 
 #[test]

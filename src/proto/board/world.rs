@@ -42,7 +42,7 @@ struct Running {
 pub(super) struct Node {
     pkcs8: Vec<u8>,
     pub(super) id: Id,
-    endpoint: SocketAddr,
+    pub(super) endpoint: SocketAddr,
     pub(super) medium: Medium,
     running: Option<Running>,
     life: u64,

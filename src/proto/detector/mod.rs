@@ -127,14 +127,35 @@ impl Detector {
     pub fn set_endpoint(&mut self, now: Time, endpoint: SocketAddr) {
         let me = self.foca.identity().clone();
         if me.endpoint != endpoint {
-            let renewed = Peer {
-                endpoint,
-                renewal: me.renewal + 1,
-                ..me
-            };
-            let done = self.foca.change_identity(renewed, &mut self.runtime);
-            self.settle(now, done);
+            let renewal = me.renewal + 1;
+            self.change_identity(
+                now,
+                Peer {
+                    endpoint,
+                    renewal,
+                    ..me
+                },
+            );
         }
+    }
+
+    /// This board counts its starts on from `boot`.
+    pub fn set_boot(&mut self, now: Time, boot: u64) {
+        let renewal = 0;
+        let me = self.foca.identity().clone();
+        self.change_identity(
+            now,
+            Peer {
+                boot,
+                renewal,
+                ..me
+            },
+        );
+    }
+
+    fn change_identity(&mut self, now: Time, me: Peer) {
+        let done = self.foca.change_identity(me, &mut self.runtime);
+        self.settle(now, done);
     }
 
     /// Somebody trustworthy says this board is there: probe it from now on.

@@ -79,6 +79,11 @@ impl Handshake {
         Message::Hello(self.mine.clone())
     }
 
+    /// How this side introduced itself.
+    pub fn mine(&self) -> &Hello {
+        &self.mine
+    }
+
     /// Takes the next message of the other side.
     ///
     /// # Errors
@@ -154,7 +159,7 @@ mod tests {
             life: Life([life; 16]),
             cluster_name: "home".parse().unwrap(),
             cluster: None,
-            established: false,
+            established_ms: 0,
             view: 0,
             contact: Contact {
                 id: identity.id(),

@@ -91,10 +91,14 @@ fn contact() -> impl Strategy<Value = Contact> {
 
 fn hello() -> impl Strategy<Value = Hello> {
     let fresh = (vec(any::<u8>(), 0..4), any::<[u8; 32]>(), any::<[u8; 16]>());
-    let ring = (option::of(cluster()), any::<bool>(), any::<u64>());
+    let ring = (option::of(cluster()), any::<u64>(), any::<u64>());
     let board = (vec(any::<u8>(), 0..100), name(), contact());
     (fresh, ring, board).prop_map(
-        |((versions, nonce, life), (cluster, established, view), (public_key, name, contact))| {
+        |(
+            (versions, nonce, life),
+            (cluster, established_ms, view),
+            (public_key, name, contact),
+        )| {
             Hello {
                 versions,
                 nonce,
@@ -102,7 +106,7 @@ fn hello() -> impl Strategy<Value = Hello> {
                 life: Life(life),
                 cluster_name: name,
                 cluster,
-                established,
+                established_ms,
                 view,
                 contact,
             }

@@ -113,7 +113,7 @@ impl Board {
         self.roster = Some(admitted);
         self.view = None;
         self.phase = Phase::Joined;
-        self.membership.established = true;
+        self.membership.establish(now);
         self.membership.join_address = None;
         self.membership.answered.clear();
         self.membership.asked.clear();

@@ -100,7 +100,7 @@ impl Board {
 
     pub(super) fn depart(&mut self, call: Option<CallId>) {
         self.membership.leaving = Leaving::Done;
-        self.membership.established = false;
+        self.membership.established = None;
         self.phase = Phase::Departed;
         self.abandon_pass();
         self.pointers = None;
@@ -183,7 +183,7 @@ impl Board {
         self.check_ring()?;
         self.phase = Phase::Departed;
         self.abandon_pass();
-        self.membership.established = false;
+        self.membership.established = None;
         self.pointers = None;
         self.drop_links(now);
         Ok(Reply::Left {

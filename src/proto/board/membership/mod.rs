@@ -81,7 +81,8 @@ enum Leaving {
 pub(super) struct Membership {
     heard: BTreeMap<Id, Heard>,
     since: Time,
-    established: bool,
+    /// In a ring without a break since then.
+    established: Option<Time>,
     joining: Option<(Id, Time)>,
     join_call: Option<CallId>,
     join_address: Option<SocketAddr>,
@@ -114,7 +115,7 @@ impl Default for Membership {
         Membership {
             heard: BTreeMap::new(),
             since: Time::ZERO,
-            established: false,
+            established: None,
             joining: None,
             join_call: None,
             join_address: None,
@@ -136,8 +137,14 @@ impl Default for Membership {
 }
 
 impl Membership {
-    pub(super) fn is_established(&self) -> bool {
-        self.established
+    /// How long this board has been in a ring since it started.
+    pub(super) fn established_ms(&self, now: Time) -> u64 {
+        let since = self.established.map(|at| now.since(at));
+        since.map_or(0, |time| (time.as_millis() as u64).max(1))
+    }
+
+    fn establish(&mut self, now: Now) {
+        self.established.get_or_insert(now.time);
     }
 
     pub(super) fn hinted(&self, id: &Id) -> Option<SocketAddr> {
@@ -195,6 +202,16 @@ impl Board {
         self.watch.count("boots_raised");
     }
 
+    /// A clone of this board's card yields: what it told the others about this board gives way.
+    pub(in crate::proto::board) fn outlast_clone(&mut self, now: Now, clone: &Contact) {
+        let mine = (self.settings.boot, self.detector.me().renewal);
+        if mine < (clone.boot, clone.renewal) {
+            self.settings.boot = clone.boot + 1;
+            self.detector.set_boot(now.time, self.settings.boot);
+            self.contact_changed(now);
+        }
+    }
+
     /// A detector that knows nobody, under this start's identity.
     pub(in crate::proto::board) fn renew_detector(&mut self, renewal: u32) {
         let me = Peer {
@@ -227,7 +244,9 @@ impl Board {
         }
         self.catch_up();
         let alone = self.member_ids() == [self.me];
-        self.membership.established = alone;
+        if alone {
+            self.membership.establish(now);
+        }
         let changes = Changes {
             entries: vec![],
             contacts: vec![self.my_contact()],
@@ -452,7 +471,7 @@ impl Board {
             let Some(roster) = &self.roster else { return };
             let id = roster.cluster().id;
             self.phase = Phase::Joined;
-            self.membership.established = true;
+            self.membership.establish(now);
             self.pointers = None;
             self.out.events.push_back(Event::Founded(id));
             for peer in self.links.peers() {
@@ -514,7 +533,7 @@ impl Board {
         if newer {
             self.persist_roster();
         }
-        self.membership.established = true;
+        self.membership.establish(now);
     }
 
     /// A member came back or was declared down: its answers are asked for again.
