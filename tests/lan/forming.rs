@@ -15,7 +15,7 @@ use crate::wait;
 fn time_to_form(boards: usize, rounds: usize, deadline: Duration) -> Duration {
     let mut times = Vec::new();
     for _ in 0..rounds {
-        let lab = Lab::new("form", boards);
+        let lab = Lab::in_memory("form", boards);
         let start = Instant::now();
         let mut nodes = ring::exec(&lab, 0..boards);
         nodes.iter_mut().for_each(Node::wait_ready);

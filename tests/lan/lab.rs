@@ -18,6 +18,8 @@ static LABS: AtomicUsize = AtomicUsize::new(0);
 static SWEEP: Once = Once::new();
 /// Lines of each log shown when a test fails.
 const LOG_LINES_SHOWN: usize = 25;
+/// Bytes a lab in memory wants: a board keeps 5 % of its medium free.
+const MEMORY_FREE_MIN: u64 = 4 << 30;
 
 /// A LAN.
 pub struct Lab {
@@ -73,11 +75,36 @@ impl Lab {
         lab
     }
 
+    /// Its data directories lie in memory where there is enough of it: where many boards of one
+    /// machine start at once, its one disk would be what is timed.
+    pub fn in_memory(test: &str, boards: usize) -> Self {
+        let memory = Path::new("/dev/shm");
+        let free = nix::sys::statvfs::statvfs(memory)
+            .map_or(0, |it| it.blocks_available() * it.fragment_size());
+        let lab = if free >= MEMORY_FREE_MIN {
+            Lab::with_medium(test, boards, &memory.join("roundel-lan"))
+        } else {
+            println!(
+                "the data lies on disk: {free} bytes are free in {}",
+                memory.display()
+            );
+            Lab::unplugged(test, boards)
+        };
+        lab.plug(0..boards);
+        lab
+    }
+
     /// A LAN whose boards have no `eth0` yet.
+    pub fn unplugged(test: &str, boards: usize) -> Self {
+        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/lan");
+        Lab::with_medium(test, boards, &target)
+    }
+
+    /// Its data directories lie below `medium`.
     ///
     /// # Panics
     /// Without root: a lab makes namespaces.
-    pub fn unplugged(test: &str, boards: usize) -> Self {
+    fn with_medium(test: &str, boards: usize, medium: &Path) -> Self {
         assert!(
             nix::unistd::geteuid().is_root(),
             "the LAN lab makes namespaces: run it as root"
@@ -114,9 +141,8 @@ impl Lab {
                 }
             });
         let boards = boards.collect();
-        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/lan");
-        let directory = target.join(format!("{test}-{}-{number}", std::process::id()));
-        fs::create_dir_all(&directory).expect("target/ can be written");
+        let directory = medium.join(format!("{test}-{}-{number}", std::process::id()));
+        fs::create_dir_all(&directory).expect("the lab's directory can be made");
         Lab {
             hub_agent: Agent::enter(&hub),
             hub,
@@ -283,6 +309,8 @@ impl Drop for Lab {
             }
         } else {
             let _ = fs::remove_dir_all(&self.directory);
+            // The last one out also removes what they lay in.
+            let _ = self.directory.parent().map(fs::remove_dir);
         }
         let names = self
             .boards

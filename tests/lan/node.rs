@@ -16,7 +16,7 @@ use crate::lab::{Board, Lab};
 use crate::wait;
 
 /// A node says that it is ready within this.
-const READY_TIME_MAX: Duration = Duration::from_secs(10);
+const READY_TIME_MAX: Duration = Duration::from_secs(30);
 /// A node told to stop ends within this: a hand-over may take its time.
 const STOP_TIME_MAX: Duration = Duration::from_secs(70);
 
