@@ -3,9 +3,10 @@
 //!
 //! A board's place among the others is its id. Successor, predecessor and fingers are the live
 //! boards; who *owns* a key is a matter of the roster (`proto/placement`), which does not shrink
-//! when a board is absent. Mode `partial` (classical Chord, learned pointers) is to be a sibling
-//! machine behind the same calls.
+//! when a board is absent. Mode `partial` (classical Chord, learned pointers) is the machine in
+//! `partial/`.
 
+pub mod partial;
 pub mod structure;
 
 use crate::base::id::Id;
