@@ -7,11 +7,7 @@ use roundel::base::rng::RngExt;
 
 use crate::world::World;
 
-const BOARDS: usize = if cfg!(debug_assertions) {
-    1_000
-} else {
-    10_000
-};
+const BOARDS: usize = if cfg!(debug_assertions) { 300 } else { 10_000 };
 const LOOKUPS: u32 = 10_000;
 /// The list length of a ring that has to survive half of its boards at once: all 20 of one list
 /// fail with a probability of a millionth.
