@@ -62,9 +62,8 @@ fn report(what: &str, hops: &[usize], bad: usize) -> (f64, usize) {
     let mean = hops.iter().sum::<usize>() as f64 / hops.len() as f64;
     let p99 = hops[hops.len() * 99 / 100];
     let most = hops[hops.len() - 1];
-    println!(
-        "{what}: {LOOKUPS} lookups, hops mean {mean:.2}, p99 {p99}, most {most}; {bad} wrong or failed"
-    );
+    println!("{what}: {LOOKUPS} lookups, {bad} wrong or failed");
+    println!("{what}: hops mean {mean:.2}, p99 {p99}, most {most}");
     (mean, p99)
 }
 
