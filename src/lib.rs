@@ -90,7 +90,8 @@
 //!   ssdp/         advertiser  searcher  cache         session/      the hello
 //!   roster/       who belongs, a CRDT                 detector/     SWIM by foca: who is there
 //!   placement/    roster → copies of a key            replication/  one write or read: decided
-//!   ring/         pointers, structure chord | mesh    clock/        hybrid (versions), lamport
+//!   ring/         pointers, structure chord | mesh,   clock/        hybrid (versions), lamport
+//!                 partial/ (Zave's Chord)
 //! service/   rpc (one document)  method/ (the table)  destination (other boards)  chord (ring
 //!            messages)  guard (refusals)  route  health  failure (errors → codes)
 //! runtime/   driver  stream  udp  http/  discovery/  store/ (flash)  link (netlink)  datadir
@@ -100,7 +101,7 @@
 //!            doctor/  export  import  completions  man, and what they share
 //! tests/     tidy/ (this page's rules)  conformance/ (SSDP, HTTP, JSON-RPC, ring messages)
 //!            readme/ (its commands)  cli  daemon/ (one real board and its disk)
-//!            lan/ (real boards in network namespaces)
+//!            scale/ (rings of thousands, mode partial)  lan/ (real boards in namespaces)
 //! ```
 //!
 //! Where to begin: [`base::call`] (what can be asked), [`proto::board`] (its header tells a board's
@@ -205,8 +206,8 @@
 //!
 //! # Where later parts go
 //!
-//! - *Mode `partial`* (classical Chord for larger rings): a sibling machine behind the calls of
-//!   `proto/ring`; `RingMode` in [`base::member`] is its switch.
+//! - *Boards in mode `partial`*: its machine is there (`proto/ring/partial/`, proved in
+//!   `tests/scale`); `proto/board` is to drive it where `RingMode` in [`base::member`] says so.
 //! - *Merkle trees in the background*: `proto/replication`, feeding `proto/board/handover.rs`,
 //!   which offers and compares already. Collecting tombstones comes with them: they know what
 //!   every copy has confirmed.

@@ -116,8 +116,9 @@ impl Partial {
             && asked.is_in_open(&self.me, &first)
         {
             self.successors = in_order(self.me, [asked].into_iter().chain(successors), self.length);
+            // Where many joined at once there is another before it: a round walks past all.
+            return self.stabilise();
         }
-        let first = self.successors[0];
         self.ask(first, Request::Notify, Purpose::Told);
     }
 
