@@ -7,8 +7,8 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::lab::Lab;
-use crate::node::Node;
+use crate::lab::{Board, Lab};
+use crate::node::{Node, Start};
 use crate::ring;
 use crate::wait;
 
@@ -50,6 +50,43 @@ fn gssdp_discover_sees_every_node() {
     );
 }
 
+/// How many sockets of a board listen at SSDP's port.
+fn ssdp_sockets(board: &Board) -> usize {
+    let read = || std::fs::read_to_string("/proc/thread-self/net/udp");
+    let table = board.agent().run(read).expect("/proc is there");
+    let port = format!(":{:04X} ", 1900);
+    table.lines().filter(|line| line.contains(&port)).count()
+}
+
+/// Runs `upnp-client advertisements` on a board while `late` starts more nodes; what it printed.
+/// It listens until it is interrupted.
+fn listen_while<'a>(
+    outsider: &Board,
+    bind: &str,
+    late: impl FnOnce() -> Vec<Node<'a>>,
+) -> (String, Vec<Node<'a>>) {
+    let before = ssdp_sockets(outsider);
+    let mut command = Command::new("timeout");
+    command
+        .env("PYTHONUNBUFFERED", "1")
+        .args(["-s", "INT", "15", &upnp_client()])
+        .args(["advertisements", "--bind", bind])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let client = outsider.agent().run(move || command.spawn());
+    let client = client.expect("upnp-client runs");
+    wait::until("upnp-client listens", Duration::from_secs(10), || {
+        (ssdp_sockets(outsider) > before)
+            .then_some(())
+            .ok_or("not yet".to_owned())
+    });
+    let mut late = late();
+    late.iter_mut().for_each(Node::wait_ready);
+    let output = client.wait_with_output().expect("it is our child");
+    let output = [output.stdout, output.stderr].concat();
+    (String::from_utf8_lossy(&output).into_owned(), late)
+}
+
 #[test]
 fn upnp_client_search_and_advertisements_see_every_node() {
     let lab = Lab::new("upnp-client", 6);
@@ -57,32 +94,38 @@ fn upnp_client_search_and_advertisements_see_every_node() {
     let outsider = lab.board(5);
     let bind = outsider.address().to_string();
     let search = ["--timeout", "5", "search", "--bind", &bind];
-    assert_sees_all(
-        "upnp-client",
-        &outsider.output(&upnp_client(), &search),
-        &nodes,
-    );
+    let output = outsider.output(&upnp_client(), &search);
+    assert_sees_all("upnp-client", &output, &nodes);
 
-    let client = upnp_client();
-    // It listens until it is interrupted.
-    let listening = outsider.agent().begin(move || {
-        let arguments = ["advertisements", "--bind", &bind];
-        let mut command = Command::new("timeout");
-        command
-            .env("PYTHONUNBUFFERED", "1")
-            .args(["-s", "INT", "8", &client]);
-        command.args(arguments).output()
-    });
     // Two more boards say that they are there; the others repeat themselves by and by.
-    let mut late = ring::exec(&lab, 3..5);
-    late.iter_mut().for_each(Node::wait_ready);
-    let output = listening
-        .recv()
-        .expect("the agent lives")
-        .expect("upnp-client runs");
-    let output = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&output);
-    assert_sees_all("upnp-client advertisements", &text, &late);
+    let (heard, late) = listen_while(outsider, &bind, || ring::exec(&lab, 3..5));
+    assert_sees_all("upnp-client advertisements", &heard, &late);
+}
+
+#[test]
+fn tools_on_loopback_see_every_node() {
+    let lab = Lab::unplugged("loopback", 1);
+    let exec = |number: usize| {
+        let start = Start {
+            interface: Some("lo"),
+            ..Start::on(number)
+        };
+        Node::exec(&lab, 0, start)
+    };
+    let mut nodes: Vec<Node> = (0..3).map(exec).collect();
+    nodes.iter_mut().for_each(Node::wait_ready);
+    ring::wait_for_ring(&nodes, ring::SETTLED_MAX);
+    let board = lab.board(0);
+    let arguments = ["--interface=lo", "--timeout=5", "--target=upnp:rootdevice"];
+    let output = board.output("gssdp-discover", &arguments);
+    assert_sees_all("gssdp-discover", &output, &nodes);
+
+    let search = ["--timeout", "5", "search", "--bind", "127.0.0.1"];
+    let output = board.output(&upnp_client(), &search);
+    assert_sees_all("upnp-client", &output, &nodes);
+
+    let (heard, late) = listen_while(board, "127.0.0.1", || (3..5).map(exec).collect());
+    assert_sees_all("upnp-client advertisements", &heard, &late);
 }
 
 #[test]
