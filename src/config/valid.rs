@@ -27,6 +27,8 @@ const INTERFACE_BYTES_MAX: usize = 15;
 const HOST_BYTES_MAX: usize = 253;
 /// Seconds a hand-over may be allowed.
 const LEAVE_SECONDS_MAX: i64 = 3_600;
+/// The longest wait before tombstones go: a day.
+const TOMBSTONE_AGE_SECONDS_MAX: i64 = 86_400;
 /// Milliseconds of the mean reply delay.
 const REPLY_DELAY_MS_MAX: i64 = 60_000;
 
@@ -53,6 +55,8 @@ pub struct Config {
     pub on_terminate: OnTerminate,
     /// Longest hand-over before the board stops anyway.
     pub leave_timeout: Duration,
+    /// How long every board must have confirmed a tombstone before it is collected.
+    pub tombstone_age: Duration,
     /// Mean of the exponential delay of replies; zero: none.
     pub reply_delay_mean: Duration,
     /// Discovery.
@@ -143,6 +147,7 @@ impl Config {
             structure: Structure::Chord,
             on_terminate: OnTerminate::Leave,
             leave_timeout: limit::LEAVE_TIME_MAX,
+            tombstone_age: limit::TOMBSTONE_AGE,
             reply_delay_mean: Duration::ZERO,
             ssdp: SsdpConfig {
                 listen: true,
@@ -245,6 +250,11 @@ impl Config {
         })? {
             self.leave_timeout = Duration::from_secs(seconds);
         }
+        if let Some(seconds) = take(file, "tombstone_age_s", &file.tombstone_age_s, |n: &i64| {
+            within(*n, 1..=TOMBSTONE_AGE_SECONDS_MAX)
+        })? {
+            self.tombstone_age = Duration::from_secs(seconds);
+        }
         if let Some(ms) = take(
             file,
             "reply_delay_mean_ms",
@@ -335,6 +345,7 @@ impl Config {
             "structure": self.structure.as_str(),
             "on_terminate": self.on_terminate.as_str(),
             "leave_timeout_s": self.leave_timeout.as_secs(),
+            "tombstone_age_s": self.tombstone_age.as_secs(),
             "reply_delay_mean_ms":
                 u64::try_from(self.reply_delay_mean.as_millis()).unwrap_or(u64::MAX),
             "ssdp": {
@@ -476,8 +487,8 @@ mod tests {
             "name = \"kitchen\"\ncluster = \"home\"\ndata = \"/d\"\n\
              interfaces = [\"eth0\", \"wlan0\", \"eth0\"]\nbind_port = 4000\n\
              bind_addr = \"::1\"\nhosts = [\"Kitchen.lan\"]\nstructure = \"mesh\"\n\
-             on_terminate = \"stop\"\nleave_timeout_s = 5\nreply_delay_mean_ms = 7\n\
-             log_file = \"/l\"\n[ssdp]\nlisten = false\nsearch = false\nadvertise = false\n\
+             on_terminate = \"stop\"\nleave_timeout_s = 5\ntombstone_age_s = 6\n\
+             reply_delay_mean_ms = 7\nlog_file = \"/l\"\n[ssdp]\nlisten = false\nsearch = false\nadvertise = false\n\
              [log]\nlevel = \"debug\"\nformat = \"json\"\n",
         )
         .unwrap();
@@ -485,7 +496,7 @@ mod tests {
             "name": "kitchen", "cluster": "home", "data": "/d",
             "interfaces": ["eth0", "wlan0"], "port": 4000, "bind_addr": "::1",
             "hosts": ["kitchen.lan"], "structure": "mesh", "on_terminate": "stop",
-            "leave_timeout_s": 5, "reply_delay_mean_ms": 7,
+            "leave_timeout_s": 5, "tombstone_age_s": 6, "reply_delay_mean_ms": 7,
             "ssdp": {"listen": false, "search": false, "advertise": false},
             "log": {"level": "debug", "format": "json", "file": "/l"},
         });
@@ -512,6 +523,7 @@ mod tests {
             ("structure = \"star\"", "\"chord\" or \"mesh\""),
             ("on_terminate = \"exit\"", "\"leave\""),
             ("leave_timeout_s = 0", "1 to 3600"),
+            ("tombstone_age_s = 0", "1 to 86400"),
             ("reply_delay_mean_ms = -1", "0 to 60000"),
             ("log_file = \"\"", "log.file"),
             ("log.level = \"loud\"", "\"info\""),

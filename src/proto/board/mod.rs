@@ -13,6 +13,7 @@
 //! Polling order: after any `handle_*`, drain `poll_store`, `poll_load`, `poll_link`,
 //! `poll_transmit`, `poll_reply`, `poll_relayed`, `poll_event`, then sleep until `poll_timeout`.
 
+mod collect;
 mod copy;
 mod gossip;
 mod handover;
@@ -26,12 +27,16 @@ mod scan;
 #[cfg(test)]
 mod scenario;
 #[cfg(test)]
+mod scenario_repair;
+#[cfg(test)]
 mod scenario_review;
+mod sync;
 #[cfg(test)]
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -53,7 +58,10 @@ use crate::proto::ring::structure::Structure;
 use crate::proto::roster::Roster;
 use crate::security::identity::Signer;
 use crate::wire::frame::Frame;
-use crate::wire::peer::Message;
+use crate::wire::peer::{Message, SyncRequest};
+
+/// A board that has just started is compared with others after this, unless something asks first.
+const SYNC_DELAY: Duration = Duration::from_secs(10);
 
 /// Meta name of the roster.
 pub const META_ROSTER: &str = "roster";
@@ -74,6 +82,9 @@ pub struct Settings {
     pub version: String,
     /// How it addresses its neighbours.
     pub structure: Box<dyn Structure>,
+    /// How long every board must have confirmed a tombstone before it goes
+    /// ([`limit::TOMBSTONE_AGE`](crate::base::limit::TOMBSTONE_AGE) unless configured).
+    pub tombstone_age: Duration,
 }
 
 /// How far the board is with belonging to a ring.
@@ -107,18 +118,38 @@ enum Timer {
     Ask,
     LeaveDeadline,
     Persist,
+    AntiEntropy,
+    Comparison(u64),
+    HintReview,
 }
 
 /// What a load was for.
 #[derive(Clone, Debug)]
 enum LoadPurpose {
     LocalRead(u64),
-    PeerRead { from: Id, operation: u64 },
+    PeerRead {
+        from: Id,
+        operation: u64,
+    },
     List(CallId),
-    PeerList { from: Id, call: u64 },
+    PeerList {
+        from: Id,
+        call: u64,
+    },
     ScanLocal(u64),
     HandoverPage,
-    Compare { task: u64, position: u32 },
+    Compare {
+        task: u64,
+        position: u32,
+    },
+    SyncBegin(u64),
+    SyncAnswer {
+        from: Id,
+        operation: u64,
+        body: Box<SyncRequest>,
+    },
+    TombstoneCount,
+    TombstonePage,
 }
 
 /// What a store was for.
@@ -128,6 +159,7 @@ enum StorePurpose {
     PeerWrite { from: Id, operation: u64 },
     Roster,
     Dropped(usize),
+    Collected,
 }
 
 /// One board.
@@ -153,6 +185,8 @@ pub struct Board {
     operations: operation::Operations,
     compares: copy::Compares,
     handover: handover::Handover,
+    sync: sync::Sync,
+    collect: collect::Collect,
     scans: scan::Scans,
     watch: overview::Watch,
     finger_next: u32,
@@ -191,6 +225,8 @@ impl Board {
             operations: operation::Operations::default(),
             compares: copy::Compares::default(),
             handover: handover::Handover::default(),
+            sync: sync::Sync::default(),
+            collect: collect::Collect::default(),
             scans: scan::Scans::default(),
             watch: overview::Watch::default(),
             finger_next: 0,
@@ -208,6 +244,7 @@ impl Board {
             Err(error) => self.phase = Phase::Failed(error.to_string()),
         }
         self.arm(now.time + link::SWEEP_PERIOD, Timer::LinkIdle);
+        self.arm(now.time + SYNC_DELAY, Timer::AntiEntropy);
         self.settle(now);
     }
 
@@ -289,6 +326,14 @@ impl Board {
             LoadPurpose::ScanLocal(scan) => self.scanned_here(now, scan, result),
             LoadPurpose::HandoverPage => self.handover_page(now, result),
             LoadPurpose::Compare { task, position } => self.compared(now, task, position, result),
+            LoadPurpose::SyncBegin(operation) => self.sync_begins(now, operation, result),
+            LoadPurpose::SyncAnswer {
+                from,
+                operation,
+                body,
+            } => self.answer_sync(now, from, operation, &body, result),
+            LoadPurpose::TombstoneCount => self.tombstones_counted(result),
+            LoadPurpose::TombstonePage => self.tombstones_loaded(now, result),
         }
         self.settle(now);
     }
@@ -313,6 +358,7 @@ impl Board {
             }
             StorePurpose::Roster => self.roster_stored(now, first.map(|_| ())),
             StorePurpose::Dropped(count) => self.dropped(first.is_ok(), count),
+            StorePurpose::Collected => {}
         }
         self.settle(now);
     }
@@ -341,6 +387,9 @@ impl Board {
                 Timer::Ask => self.ask_holders(now),
                 Timer::LeaveDeadline => self.leave_late(now),
                 Timer::Persist => self.persist_roster(),
+                Timer::HintReview => self.want_handover(now),
+                Timer::AntiEntropy => self.sync_round(now),
+                Timer::Comparison(operation) => self.comparison_late(now, operation),
             }
         }
         self.settle(now);
@@ -431,6 +480,7 @@ impl Board {
         }
         self.links.check_invariants();
         self.operations.check_invariants();
+        self.sync.check_invariants();
     }
 
     /// Carries findings of the detector into the board after every input.
