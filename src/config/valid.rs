@@ -488,7 +488,8 @@ mod tests {
              interfaces = [\"eth0\", \"wlan0\", \"eth0\"]\nbind_port = 4000\n\
              bind_addr = \"::1\"\nhosts = [\"Kitchen.lan\"]\nstructure = \"mesh\"\n\
              on_terminate = \"stop\"\nleave_timeout_s = 5\ntombstone_age_s = 6\n\
-             reply_delay_mean_ms = 7\nlog_file = \"/l\"\n[ssdp]\nlisten = false\nsearch = false\nadvertise = false\n\
+             reply_delay_mean_ms = 7\nlog_file = \"/l\"\n\
+             [ssdp]\nlisten = false\nsearch = false\nadvertise = false\n\
              [log]\nlevel = \"debug\"\nformat = \"json\"\n",
         )
         .unwrap();
