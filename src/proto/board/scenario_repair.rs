@@ -55,12 +55,12 @@ fn items_of(world: &World, index: usize) -> &BTreeMap<Key, Record> {
 
 #[test]
 fn equal_copies_are_compared_for_few_bytes() {
-    let mut world = equal_ring(20_000);
+    let mut world = equal_ring(100_000);
     world.sent.clear();
     let loads: usize = world.nodes.iter().map(|node| node.loads).sum();
     world.run_for(Duration::from_secs(130));
     let bytes = sent_bytes(&world);
-    println!("two minutes of comparing three boards with 20,000 equal keys: {bytes} bytes");
+    println!("two minutes of comparing three boards with 100,000 equal keys: {bytes} bytes");
     assert!(world.sent.contains_key(&0x02), "they are compared");
     assert!(bytes < 10_000, "{bytes} bytes");
     let loads = world.nodes.iter().map(|node| node.loads).sum::<usize>() - loads;
@@ -72,7 +72,7 @@ fn equal_copies_are_compared_for_few_bytes() {
 
 #[test]
 fn differing_keys_are_found_and_repaired_in_both_directions() {
-    let mut world = equal_ring(20_000);
+    let mut world = equal_ring(100_000);
     for number in 0..5 {
         world.nodes[1].medium.items.remove(&key(number * 1_000));
         let mut newer = item(&world, number * 1_000 + 500);
@@ -82,9 +82,9 @@ fn differing_keys_are_found_and_repaired_in_both_directions() {
     world.sent.clear();
     world.run_for(Duration::from_secs(200));
     let bytes = sent_bytes(&world);
-    println!("repair of 10 keys among 20,000 on three boards: {bytes} bytes");
+    println!("repair of 10 keys among 100,000 on three boards: {bytes} bytes");
     assert!(bytes < 200_000, "{bytes} bytes");
-    assert_eq!(items_of(&world, 0).len(), 20_000);
+    assert_eq!(items_of(&world, 0).len(), 100_000);
     assert_eq!(items_of(&world, 0), items_of(&world, 1));
     assert_eq!(items_of(&world, 0), items_of(&world, 2));
 }
