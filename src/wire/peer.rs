@@ -2,8 +2,9 @@
 //!
 //! Payloads are postcard (a fixed binary layout: fields in the order declared here, varint
 //! integers, length-prefixed sequences; ids and keys as their raw bytes), except 0x12, whose
-//! first byte is a subtype: 0 = a SWIM packet as `proto/detector` reads it, 1 = boards declared
-//! down. Types 0x01 and 0x04 to 0x06 are reserved for deltas between sites, consensus and storage.
+//! first byte is a subtype: 0 = the digest of the sender's roster (u64 big-endian) and a SWIM
+//! packet as `proto/detector` reads it, 1 = boards declared down. Types 0x01 and 0x04 to 0x06 are
+//! reserved for deltas between sites, consensus and storage.
 //!
 //! Everything read here is checked for form only; whether it is believed is `proto/session` and
 //! above.
@@ -59,7 +60,12 @@ pub enum Message {
         signature: Vec<u8>,
     },
     /// 0x12 subtype 0.
-    Swim(Bytes),
+    Swim {
+        /// Digest of the sender's roster, so that a board hears of a change it missed.
+        view: u64,
+        /// What the detectors tell each other.
+        packet: Bytes,
+    },
     /// 0x12 subtype 1: boards the sender declared down.
     Down(Vec<Incarnation>),
     /// 0x13.
@@ -370,7 +376,13 @@ impl Message {
                 signature: read(payload, kind)?,
             },
             SWIM => match payload.first() {
-                Some(0) => Message::Swim(frame.payload.slice(1..)),
+                Some(0) => match payload[1..].first_chunk() {
+                    Some(view) => Message::Swim {
+                        view: u64::from_be_bytes(*view),
+                        packet: frame.payload.slice(9..),
+                    },
+                    None => return Err(malformed),
+                },
                 Some(1) => Message::Down(read(&payload[1..], kind)?),
                 _ => return Err(malformed),
             },
@@ -435,8 +447,9 @@ impl Message {
             Message::SyncResponse { operation, body } => (SYNC_RESPONSE, write(&(operation, body))),
             Message::Hello(hello) => (HELLO, write(hello)),
             Message::HelloAck { signature } => (HELLO_ACK, write(signature)),
-            Message::Swim(packet) => {
+            Message::Swim { view, packet } => {
                 let mut payload = vec![0];
+                payload.extend(view.to_be_bytes());
                 payload.extend_from_slice(packet);
                 (SWIM, payload)
             }

@@ -259,8 +259,9 @@ impl Board {
             .ok()
             .and_then(|frame| Message::from_frame(&frame).ok());
         match (message, self.member_at(&from)) {
-            (Some(Message::Swim(packet)), Some(_)) if self.phase == Phase::Joined => {
+            (Some(Message::Swim { view, packet }), Some(peer)) if self.phase == Phase::Joined => {
                 self.detector.handle_packet(now.time, &packet);
+                self.view_heard(now, &peer, view);
             }
             (Some(Message::Down(down)), Some(_)) if self.phase == Phase::Joined => {
                 for incarnation in down.iter().filter(|i| i.id != self.me) {
@@ -489,7 +490,8 @@ impl Board {
             self.found(now, finding);
         }
         while let Some((to, packet)) = self.detector.poll_transmit() {
-            let bytes = Message::Swim(packet).encode();
+            let view = self.roster_digest();
+            let bytes = Message::Swim { view, packet }.encode();
             self.out.transmits.push_back(Transmit {
                 to: Route::Datagram(to),
                 bytes,

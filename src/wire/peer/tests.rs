@@ -254,7 +254,7 @@ fn any_message() -> impl Strategy<Value = Message> {
     prop_oneof![
         hello().prop_map(Message::Hello),
         vec(any::<u8>(), 0..80).prop_map(|signature| Message::HelloAck { signature }),
-        bytes(300).prop_map(Message::Swim),
+        (any::<u64>(), bytes(300)).prop_map(|(view, packet)| Message::Swim { view, packet }),
         vec(incarnation(), 0..5).prop_map(Message::Down),
         (any::<u64>(), ring_call()).prop_map(|(call, body)| Message::RingCall { call, body }),
         (any::<u64>(), ring_reply()).prop_map(|(call, body)| Message::RingReply { call, body }),
@@ -290,7 +290,7 @@ fn variant(message: &Message) -> (u8, u8) {
     match message {
         Message::Hello(_) => (0, 0),
         Message::HelloAck { .. } => (1, 0),
-        Message::Swim(_) => (2, 0),
+        Message::Swim { .. } => (2, 0),
         Message::Down(_) => (3, 0),
         Message::RingCall { body, .. } => {
             let which = match body {
@@ -466,8 +466,9 @@ proptest! {
         let read = Message::from_frame(&Frame { kind, payload: payload.clone() });
         match message {
             // What a detector's packet holds is the detector's to check.
-            Message::Swim(packet) if !payload.is_empty() => {
-                prop_assert_eq!(read, Ok(Message::Swim(packet.slice(..payload.len() - 1))));
+            Message::Swim { view, packet } if payload.len() >= 9 => {
+                let packet = packet.slice(..payload.len() - 9);
+                prop_assert_eq!(read, Ok(Message::Swim { view, packet }));
             }
             _ => prop_assert_eq!(read, Err(MessageError::Payload { kind })),
         }
@@ -482,7 +483,10 @@ proptest! {
         let payload = Bytes::from([&payload[..], &more].concat());
         let read = Message::from_frame(&Frame { kind, payload: payload.clone() });
         match message {
-            Message::Swim(_) => prop_assert_eq!(read, Ok(Message::Swim(payload.slice(1..)))),
+            Message::Swim { view, .. } => {
+                let packet = payload.slice(9..);
+                prop_assert_eq!(read, Ok(Message::Swim { view, packet }));
+            }
             _ => prop_assert_eq!(read, Err(MessageError::Payload { kind })),
         }
     }
