@@ -4,8 +4,8 @@
 //! Whoever makes a change sends it to every live member. Whoever is told something merges it; if
 //! the two rosters still differ the answer is its whole state, so a pair of boards converges in
 //! one exchange. Each probe carries the sender's digest, so that a board that missed a change
-//! finds out within a probe or two. A change is on this board's flash before any message that follows from it leaves
-//! (`after` of a transmit).
+//! finds out within a probe or two. A change is on this board's flash before any message that
+//! follows from it leaves (`after` of a transmit).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -176,7 +176,7 @@ impl Board {
         match &self.roster {
             // The lower cluster survives: a board of the higher one is about to ask to join.
             Some(roster) if theirs.is_some_and(|it| it.id < roster.cluster().id) => RingReply::Same,
-            Some(roster) if self.phase == Phase::Joined && roster.digest() != digest => {
+            Some(roster) if self.phase == Phase::Joined && roster.knowledge() != digest => {
                 RingReply::Roster(roster.state())
             }
             _ => RingReply::Same,
@@ -185,14 +185,14 @@ impl Board {
 
     /// Compares rosters with a board.
     pub(super) fn exchange(&mut self, now: Now, with: &Id) {
-        let digest = self.roster_digest();
+        let digest = self.knowledge();
         self.ring_call(now, with, RingCall::Digest(digest), CallPurpose::Exchange);
     }
 
     /// A probe says which roster its sender has.
     pub(super) fn view_heard(&mut self, now: Now, from: &Id, view: u64) {
         let due = now.time.since(self.gossip.moved) >= HEARD_DELAY;
-        if due && view != self.roster_digest() {
+        if due && view != self.knowledge() {
             self.gossip.moved = now.time;
             self.watch.count("views_heard");
             self.exchange(now, from);
@@ -204,14 +204,14 @@ impl Board {
         if let Some(roster) = &self.roster {
             let body = RingCall::Roster {
                 state: roster.state(),
-                digest: roster.digest(),
+                digest: roster.knowledge(),
             };
             self.ring_call(now, to, body, purpose);
         }
     }
 
     fn roster_answered(&mut self, now: Now, from: &Id, state: RosterState) {
-        let digest = Roster::from_state(state.clone()).digest();
+        let digest = Roster::from_state(state.clone()).knowledge();
         self.roster_heard(now, from, &state, digest, true);
     }
 
@@ -239,7 +239,7 @@ impl Board {
                     self.look_for_clone(now, contact.endpoint);
                 }
                 let Some(roster) = &self.roster else { return };
-                let differs = roster.digest() != digest;
+                let differs = roster.knowledge() != digest;
                 self.roster_changed(now, changes, false);
                 if differs && push {
                     self.push_roster(now, from, CallPurpose::Exchange);
@@ -277,17 +277,10 @@ impl Board {
         for entry in &changes.entries {
             self.entry_changed(now, entry);
         }
-        for contact in &changes.contacts {
-            let belongs = (self.roster.as_ref()).is_some_and(|roster| roster.has(&contact.id));
-            if contact.id != self.me && belongs {
-                let peer = Peer {
-                    id: contact.id,
-                    boot: contact.boot,
-                    renewal: contact.renewal,
-                    endpoint: contact.endpoint,
-                };
-                self.detector.add(now.time, peer);
-            }
+        // Its entry and its contact may come separately, in either order.
+        let entries = changes.entries.iter().map(|entry| entry.id);
+        for id in entries.chain(changes.contacts.iter().map(|contact| contact.id)) {
+            self.watch_member(now, &id);
         }
         self.persist_roster();
         if own {
@@ -310,6 +303,21 @@ impl Board {
             self.hurry_handover(now);
             self.hurry_gossip(now);
             self.own_standing(now);
+        }
+    }
+
+    /// Has the detector probe a member whose address is known.
+    pub(super) fn watch_member(&mut self, now: Now, id: &Id) {
+        let roster = self.roster.as_ref().filter(|roster| roster.has(id));
+        let contact = roster.and_then(|roster| roster.contact(id));
+        if let Some(contact) = contact.filter(|contact| contact.id != self.me) {
+            let peer = Peer {
+                id: contact.id,
+                boot: contact.boot,
+                renewal: contact.renewal,
+                endpoint: contact.endpoint,
+            };
+            self.detector.add(now.time, peer);
         }
     }
 
@@ -385,7 +393,7 @@ impl Board {
                 delta.contacts.push(contact.clone());
             }
         }
-        let digest = roster.digest();
+        let digest = roster.knowledge();
         for member in self.present_others() {
             let body = RingCall::Roster {
                 state: delta.clone(),

@@ -225,7 +225,7 @@ impl Board {
                 _ => None,
             },
             established_ms: self.membership.established_ms(now.time),
-            view: self.roster_digest(),
+            view: self.knowledge(),
             contact: self.my_contact(),
         })
     }
@@ -386,7 +386,7 @@ impl Board {
             entries: vec![],
             contacts: vec![twin.clone()],
         };
-        let digest = roster.digest();
+        let digest = roster.knowledge();
         let call = self.out.draw();
         let body = RingCall::Roster { state, digest };
         self.out.transmits.push_back(Transmit {

@@ -490,7 +490,7 @@ impl Board {
             self.found(now, finding);
         }
         while let Some((to, packet)) = self.detector.poll_transmit() {
-            let view = self.roster_digest();
+            let view = self.knowledge();
             let bytes = Message::Swim { view, packet }.encode();
             self.out.transmits.push_back(Transmit {
                 to: Route::Datagram(to),
@@ -532,6 +532,11 @@ impl Board {
 
     fn roster_digest(&self) -> u64 {
         self.roster.as_ref().map_or(0, Roster::digest)
+    }
+
+    /// What [`Roster::knowledge`] says; 0 without a roster.
+    fn knowledge(&self) -> u64 {
+        self.roster.as_ref().map_or(0, Roster::knowledge)
     }
 
     fn my_contact(&self) -> Contact {

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use super::world::World;
 use crate::base::call::{Call, CallError, Event, LeaveMode, MemberView, Reply, WriteOutcome};
+use crate::base::endpoint::SocketAddr;
+use crate::base::id::Id;
+use crate::base::member::{Contact, Entry, Standing};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -458,4 +461,31 @@ fn board_that_missed_a_change_of_the_roster_hears_of_it_by_the_next_probes() {
     assert!(!overview.members.iter().any(|member| member.id == id));
     let heard = |(name, count): &(&str, u64)| *name == "views_heard" && *count > 0;
     assert!(overview.counters.iter().any(heard));
+}
+
+#[test]
+fn entry_and_contact_of_a_member_may_come_separately() {
+    let mut world = formed(2);
+    let id = Id::of(b"a third board");
+    let contact = Contact {
+        id,
+        name: "third".parse().unwrap(),
+        boot: 1,
+        renewal: 0,
+        endpoint: SocketAddr::from(([10, 0, 9, 9], 38400)),
+        version: "test".into(),
+    };
+    world.with_board(0, |board, now| {
+        let roster = board.roster.as_mut().unwrap();
+        assert!(roster.note_contact(contact));
+        assert!(board.change_entry(
+            now,
+            Entry {
+                id,
+                generation: 1,
+                standing: Standing::Member,
+            }
+        ));
+        assert!(board.is_present(&id), "it is probed from here on");
+    });
 }

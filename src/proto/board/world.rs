@@ -626,6 +626,14 @@ impl World {
         self.now.since(start)
     }
 
+    /// Lets a test touch a running board.
+    pub(super) fn with_board(&mut self, index: usize, touch: impl FnOnce(&mut Board, Now)) {
+        let now = self.clock_of(index);
+        let running = self.nodes[index].running.as_mut().expect("runs");
+        touch(&mut running.board, now);
+        self.drain(index);
+    }
+
     pub(super) fn stop(&mut self, index: usize, time_max: Duration) {
         let now = self.clock();
         let running = self.nodes[index].running.as_mut().expect("runs");

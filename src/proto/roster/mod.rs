@@ -31,6 +31,7 @@ pub struct Roster {
     entries: BTreeMap<Id, Entry>,
     contacts: BTreeMap<Id, Contact>,
     digest: u64,
+    knowledge: u64,
 }
 
 /// What a merge changed.
@@ -98,8 +99,9 @@ impl Roster {
             entries: BTreeMap::new(),
             contacts: BTreeMap::new(),
             digest: 0,
+            knowledge: 0,
         };
-        roster.digest = roster.compute_digest();
+        roster.renew_digests();
         roster
     }
 
@@ -154,6 +156,12 @@ impl Roster {
         self.digest
     }
 
+    /// A digest of all that boards tell each other: who belongs, and where they were last known to
+    /// be. Boards of equal knowledge have nothing to exchange.
+    pub fn knowledge(&self) -> u64 {
+        self.knowledge
+    }
+
     /// A board's entry.
     pub fn entry(&self, id: &Id) -> Option<&Entry> {
         self.entries.get(id)
@@ -184,6 +192,14 @@ impl Roster {
 
     /// Moves an entry up; an entry that is not higher changes nothing. Returns whether it moved.
     pub fn set(&mut self, entry: Entry) -> bool {
+        let moved = self.move_up(entry);
+        if moved {
+            self.renew_digests();
+        }
+        moved
+    }
+
+    fn move_up(&mut self, entry: Entry) -> bool {
         let rank = |entry: &Entry| (entry.generation, entry.standing);
         let higher = self
             .entries
@@ -193,7 +209,6 @@ impl Roster {
             && (self.entries.len() < limit::ROSTER_MAX * 2 || self.entries.contains_key(&entry.id))
         {
             self.entries.insert(entry.id, entry);
-            self.digest = self.compute_digest();
             return true;
         }
         false
@@ -201,6 +216,14 @@ impl Roster {
 
     /// Takes a newer contact. Returns whether it was newer.
     pub fn note_contact(&mut self, contact: Contact) -> bool {
+        let newer = self.take_contact(contact);
+        if newer {
+            self.renew_digests();
+        }
+        newer
+    }
+
+    fn take_contact(&mut self, contact: Contact) -> bool {
         let newer = self
             .contacts
             .get(&contact.id)
@@ -215,19 +238,22 @@ impl Roster {
     pub fn merge(&mut self, other: &RosterState) -> Changes {
         let mut changes = Changes::default();
         for entry in &other.entries {
-            if self.set(entry.clone()) {
+            if self.move_up(entry.clone()) {
                 changes.entries.push(entry.clone());
             }
         }
         for contact in &other.contacts {
-            if self.entries.contains_key(&contact.id) && self.note_contact(contact.clone()) {
+            if self.entries.contains_key(&contact.id) && self.take_contact(contact.clone()) {
                 changes.contacts.push(contact.clone());
             }
+        }
+        if !changes.is_empty() {
+            self.renew_digests();
         }
         changes
     }
 
-    fn compute_digest(&self) -> u64 {
+    fn renew_digests(&mut self) {
         let mut bytes = Vec::with_capacity(16 + self.entries.len() * 37);
         bytes.extend_from_slice(&self.cluster.id.0);
         for entry in self.entries.values() {
@@ -235,13 +261,22 @@ impl Roster {
             bytes.extend_from_slice(&entry.generation.to_be_bytes());
             bytes.push(entry.standing as u8);
         }
-        let hash = Id::of(&bytes);
-        u64::from_be_bytes(
-            hash.as_bytes()[..8]
-                .try_into()
-                .expect("eight bytes of an id"),
-        )
+        self.digest = first_bytes(&bytes);
+        let known = self.contacts.values();
+        // A contact without an entry does not travel.
+        for contact in known.filter(|contact| self.entries.contains_key(&contact.id)) {
+            bytes.extend_from_slice(contact.id.as_bytes());
+            bytes.extend_from_slice(&contact.boot.to_be_bytes());
+            bytes.extend_from_slice(&contact.renewal.to_be_bytes());
+        }
+        self.knowledge = first_bytes(&bytes);
     }
+}
+
+fn first_bytes(bytes: &[u8]) -> u64 {
+    let hash = Id::of(bytes);
+    let first = hash.as_bytes().first_chunk();
+    u64::from_be_bytes(*first.expect("an id has eight bytes"))
 }
 
 #[cfg(test)]

@@ -57,13 +57,12 @@ impl Board {
             );
         }
         let contact = self.links.contact(&from);
-        match self.roster.as_mut() {
-            Some(roster) => {
-                if let Some(contact) = contact {
-                    roster.note_contact(contact);
-                }
-                RingReply::Roster(roster.state())
-            }
+        if let (Some(roster), Some(contact)) = (self.roster.as_mut(), contact) {
+            roster.note_contact(contact);
+        }
+        self.watch_member(now, &from);
+        match &self.roster {
+            Some(roster) => RingReply::Roster(roster.state()),
             None => RingReply::Refused("this board is in no ring itself; ask again".into()),
         }
     }

@@ -504,7 +504,7 @@ impl Board {
                     Some(theirs) if theirs.id != mine.id => {
                         self.meet_other_cluster(now, &peer, &mine, theirs);
                     }
-                    Some(_) if hello.view != self.roster_digest() => self.exchange(now, &peer),
+                    Some(_) if hello.view != self.knowledge() => self.exchange(now, &peer),
                     Some(_) => {}
                     // It belongs to nothing: this is where it can join.
                     None => self.push_roster(now, &peer, CallPurpose::Exchange),
