@@ -112,6 +112,16 @@ pub const LINK_OPEN_TIME_MAX: Duration = Duration::from_secs(3);
 /// Hints remembered of boards not yet met.
 pub const HINTS_MAX: usize = 2_048;
 
+/// Votes that hold a board suspect (Round's k of n), where a majority of the voters is not fewer:
+/// one board alone may be wrong about its own network, two that agree seldom are.
+pub const SUSPECT_VOTES: usize = 2;
+/// A vote counts for this long. Among n boards somebody's probe of a dead one fails every 300 ms,
+/// whatever n, so that a second vote has twenty chances.
+pub const SUSPECT_VOTE_TIME_MAX: Duration = Duration::from_secs(6);
+/// Members a vote is told to directly: those that follow the suspect in id order, so that all
+/// votes meet. Beyond them gossip carries the outcome.
+pub const SUSPECT_TOLD_MAX: usize = 128;
+
 /// Client operations under way on one board; more are refused with -32003.
 pub const OPERATIONS_MAX: usize = 8_192;
 /// A client operation ends after this, one way or another.

@@ -1,6 +1,8 @@
 //! The implementations a configuration may choose from, by name.
 
 use crate::config::valid::Structure as Choice;
+use crate::proto::detector::strategy::Strategy;
+use crate::proto::detector::swim::Swim;
 use crate::proto::ring::structure::{Chord, Mesh, Structure};
 
 /// The routing strategy.
@@ -9,4 +11,9 @@ pub fn structure(choice: Choice) -> Box<dyn Structure> {
         Choice::Chord => Box::new(Chord),
         Choice::Mesh => Box::new(Mesh),
     }
+}
+
+/// When another board is taken for suspect.
+pub fn suspicion() -> Box<dyn Strategy> {
+    Box::new(Swim::default())
 }

@@ -2,8 +2,8 @@
 //!
 //! Payloads are postcard (a fixed binary layout: fields in the order declared here, varint
 //! integers, length-prefixed sequences; ids and keys as their raw bytes), except 0x12, whose
-//! first byte is a subtype: 0 = a SWIM packet as `proto/detector` reads it, 1 = boards declared
-//! down. Types 0x01 to 0x06 are reserved for gossip, consensus and storage.
+//! first byte is a subtype: 0 = a SWIM packet as `proto/detector` reads it, 2 = a vote that a board
+//! is suspect. Types 0x01 to 0x06 are reserved for gossip, consensus and storage.
 //!
 //! Everything read here is checked for form only; whether it is believed is `proto/session` and
 //! above.
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frame::Frame;
 use crate::base::endpoint::Name;
+use crate::base::id::Id;
 use crate::base::item::{Item, Key, Record};
 use crate::base::limit;
 use crate::base::member::{Cluster, Contact, Entry, Incarnation, Life};
@@ -42,8 +43,8 @@ pub enum Message {
     },
     /// 0x12 subtype 0.
     Swim(Bytes),
-    /// 0x12 subtype 1: boards the sender declared down.
-    Down(Vec<Incarnation>),
+    /// 0x12 subtype 2: the sender votes a board suspect.
+    Suspect(Suspicion),
     /// 0x13.
     RingCall {
         /// Chosen by the caller, returned in the reply.
@@ -116,6 +117,17 @@ pub struct Hello {
     pub view: u64,
     /// Where it is, what it is called, its boot and renewal.
     pub contact: Contact,
+}
+
+/// A vote that a board is suspect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspicion {
+    /// Whom, in which start and renewal.
+    pub board: Incarnation,
+    /// Suspicions it had refuted within that renewal: a higher count refutes this one.
+    pub refuted: u16,
+    /// This board votes so as well, and the time to refute is over: the two hold it down.
+    pub second: Option<Id>,
 }
 
 /// A board's whole knowledge of who belongs.
@@ -290,7 +302,7 @@ impl Message {
             },
             SWIM => match payload.first() {
                 Some(0) => Message::Swim(frame.payload.slice(1..)),
-                Some(1) => Message::Down(read(&payload[1..], kind)?),
+                Some(2) => Message::Suspect(read(&payload[1..], kind)?),
                 _ => return Err(malformed),
             },
             RING_CALL => {
@@ -357,9 +369,9 @@ impl Message {
                 payload.extend_from_slice(packet);
                 (SWIM, payload)
             }
-            Message::Down(down) => {
-                let mut payload = vec![1];
-                payload.extend(write(down));
+            Message::Suspect(suspicion) => {
+                let mut payload = vec![2];
+                payload.extend(write(suspicion));
                 (SWIM, payload)
             }
             Message::RingCall { call, body } => (RING_CALL, write(&(call, body))),

@@ -82,7 +82,10 @@ impl Board {
                 tracing::debug!(peer = %from.short(), kind, text, "frame refused by its receiver");
                 self.watch.count("frames_refused");
             }
-            Message::Swim(_) | Message::Down(_) | Message::Hello(_) | Message::HelloAck { .. } => {
+            Message::Swim(_)
+            | Message::Suspect(_)
+            | Message::Hello(_)
+            | Message::HelloAck { .. } => {
                 self.watch.count("frames_misplaced");
             }
         }

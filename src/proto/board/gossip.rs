@@ -312,7 +312,7 @@ impl Board {
         };
         self.out.events.extend(event);
         if !entry.standing.belongs() && entry.id != self.me {
-            self.detector.remove(now.time, &entry.id, None);
+            self.detector.remove(now.time, &entry.id);
             self.heard_enough();
         }
         if entry.standing == Standing::Forgotten && self.phase == Phase::Joined {

@@ -46,6 +46,7 @@ use crate::base::store::{Batch, Load, LoadId, Loaded, Outcome, StoreError, Store
 use crate::base::time::{Now, Time};
 use crate::base::version::Stamp;
 use crate::proto::clock::hybrid::Hybrid;
+use crate::proto::detector::strategy::Strategy;
 use crate::proto::detector::{Detector, Peer};
 use crate::proto::placement::View;
 use crate::proto::ring::Pointers;
@@ -74,6 +75,8 @@ pub struct Settings {
     pub version: String,
     /// How it addresses its neighbours.
     pub structure: Box<dyn Structure>,
+    /// When it takes another board for suspect; each detector gets a fresh one of its kind.
+    pub suspicion: Box<dyn Strategy>,
 }
 
 /// How far the board is with belonging to a ring.
@@ -170,7 +173,11 @@ impl Board {
         };
         let detector_seed: [u8; 32] = rng.random();
         Board {
-            detector: Detector::new(peer, crate::base::rng::seeded(detector_seed, 1)),
+            detector: Detector::new(
+                peer,
+                crate::base::rng::seeded(detector_seed, 1),
+                settings.suspicion.fresh(),
+            ),
             settings,
             signer,
             me,
@@ -222,14 +229,11 @@ impl Board {
             .ok()
             .and_then(|frame| Message::from_frame(&frame).ok());
         match (message, self.member_at(&from)) {
-            (Some(Message::Swim(packet)), Some(_)) if self.phase == Phase::Joined => {
-                self.detector.handle_packet(now.time, &packet);
+            (Some(Message::Swim(packet)), Some(from)) if self.phase == Phase::Joined => {
+                self.detector.handle_packet(now.time, &from, &packet);
             }
-            (Some(Message::Down(down)), Some(_)) if self.phase == Phase::Joined => {
-                for incarnation in down.iter().filter(|i| i.id != self.me) {
-                    self.detector
-                        .remove(now.time, &incarnation.id, Some(incarnation));
-                }
+            (Some(Message::Suspect(suspicion)), Some(from)) if self.phase == Phase::Joined => {
+                self.detector.handle_suspicion(now.time, &from, &suspicion);
             }
             _ => self.watch.count("datagrams_dropped"),
         }

@@ -16,6 +16,7 @@ use crate::base::item::{Item, Key, Record, Value};
 use crate::base::rng::seeded;
 use crate::base::store::Change;
 use crate::base::time::WallTime;
+use crate::proto::detector::swim::Swim;
 use crate::proto::ring::structure::Chord;
 use crate::security::identity::Identity;
 use crate::wire::frame;
@@ -181,6 +182,7 @@ impl World {
             life: Life(((index as u128) << 64 | u128::from(node.life)).to_be_bytes()),
             version: "test".into(),
             structure: Box::new(Chord),
+            suspicion: Box::new(Swim::default()),
         };
         let signer = Box::new(Identity::from_pkcs8(&node.pkcs8).unwrap());
         let rng = seeded([index as u8; 32], node.life);

@@ -9,7 +9,6 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use super::*;
-use crate::base::id::Id;
 use crate::base::item::Value;
 use crate::base::member::{ClusterId, RingMode, Standing};
 use crate::base::version::Stamp;
@@ -216,7 +215,13 @@ fn any_message() -> impl Strategy<Value = Message> {
         hello().prop_map(Message::Hello),
         vec(any::<u8>(), 0..80).prop_map(|signature| Message::HelloAck { signature }),
         bytes(300).prop_map(Message::Swim),
-        vec(incarnation(), 0..5).prop_map(Message::Down),
+        (incarnation(), any::<u16>(), option::of(id())).prop_map(|(board, refuted, second)| {
+            Message::Suspect(Suspicion {
+                board,
+                refuted,
+                second,
+            })
+        }),
         (any::<u64>(), ring_call()).prop_map(|(call, body)| Message::RingCall { call, body }),
         (any::<u64>(), ring_reply()).prop_map(|(call, body)| Message::RingReply { call, body }),
         write.prop_map(|(operation, view, hint, item)| {
@@ -248,7 +253,7 @@ fn variant(message: &Message) -> (u8, u8) {
         Message::Hello(_) => (0, 0),
         Message::HelloAck { .. } => (1, 0),
         Message::Swim(_) => (2, 0),
-        Message::Down(_) => (3, 0),
+        Message::Suspect(_) => (3, 0),
         Message::RingCall { body, .. } => {
             let which = match body {
                 RingCall::Join { .. } => 0,

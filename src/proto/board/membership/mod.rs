@@ -27,13 +27,13 @@ use crate::base::endpoint::SocketAddr;
 use crate::base::hint::{Hint, HintKind};
 use crate::base::id::Id;
 use crate::base::limit;
-use crate::base::member::{Cluster, ClusterId, Contact, Entry, Incarnation, RingMode, Standing};
+use crate::base::member::{Cluster, ClusterId, Contact, Entry, RingMode, Standing};
 use crate::base::rng::RngExt;
 use crate::base::time::{Now, Time};
 use crate::proto::detector::{Detector, Finding, Peer};
 use crate::proto::replication::needed;
 use crate::proto::roster::{Changes, Roster};
-use crate::wire::peer::{Hello, Message, RangePage, RingCall, RingReply, RosterState};
+use crate::wire::peer::{Hello, Message, RangePage, RingCall, RingReply, RosterState, Suspicion};
 
 /// A board that hears of nobody lower for this long founds.
 const FOUND_DELAY: Duration = Duration::from_millis(300);
@@ -221,7 +221,8 @@ impl Board {
             endpoint: self.settings.endpoint,
         };
         let seed = self.rng.random();
-        self.detector = Detector::new(me, crate::base::rng::seeded(seed, 1));
+        let rng = crate::base::rng::seeded(seed, 1);
+        self.detector = Detector::new(me, rng, self.settings.suspicion.fresh());
     }
 
     /// Back in the ring this board was in when it stopped.
@@ -567,14 +568,24 @@ impl Board {
                 }
             }
             Finding::Renewed(_) => self.contact_changed(now),
-            Finding::Declared(incarnation) => self.tell_of_death(&incarnation),
+            Finding::Suspected(id) => {
+                if self.roster.as_ref().is_some_and(|roster| roster.has(&id)) {
+                    self.out.events.push_back(Event::NodeSuspected(id));
+                }
+            }
+            Finding::Voted(suspicion) => self.tell_of_suspicion(&suspicion),
         }
     }
 
-    fn tell_of_death(&mut self, dead: &Incarnation) {
+    fn tell_of_suspicion(&mut self, suspicion: &Suspicion) {
         use super::outbox::{Route, Transmit};
-        let bytes = Message::Down(vec![dead.clone()]).encode();
-        for member in self.present_others() {
+        let bytes = Message::Suspect(suspicion.clone()).encode();
+        // Every voter tells the same members, those from the suspect on, so that the votes meet.
+        let mut members = self.present_others();
+        let first = members.partition_point(|id| *id < suspicion.board.id);
+        members.rotate_left(first);
+        members.truncate(limit::SUSPECT_TOLD_MAX);
+        for member in members {
             let contact = self
                 .roster
                 .as_ref()
