@@ -136,6 +136,21 @@ pub const CLOCK_DRIFT_MAX: Duration = Duration::from_secs(300);
 pub const LEAVE_TIME_MAX: Duration = Duration::from_secs(60);
 /// Items handed over and not yet confirmed.
 pub const HANDOVER_WINDOW: usize = 64;
+/// Bytes of them, or one item if that is larger: a client's write waits behind no more.
+pub const HANDOVER_WINDOW_BYTES: usize = 128 * 1_024;
+/// Bytes a second a board hands over while clients are served: a small share of a LAN, and a card's
+/// slowest writes keep up with it.
+pub const HANDOVER_BYTES_PER_SECOND: u64 = 512 * 1_024;
+/// Bytes handed over at once on top of that: little beside what one commit may hold.
+pub const HANDOVER_BURST_BYTES: u64 = 64 * 1_024;
+/// Hand-overs keep to their share for this long after a client's last operation.
+pub const HANDOVER_CLIENT_TIME: Duration = Duration::from_millis(500);
+/// An absent board is given up after this, if a majority of the roster votes so.
+pub const GRACE_TIME: Duration = Duration::from_secs(600);
+/// Votes to give up a board that stays away are cast again after this: some may have been lost.
+pub const GIVE_UP_PERIOD: Duration = Duration::from_secs(10);
+/// Such a vote counts for this long: three times cast anew.
+pub const GIVE_UP_VOTE_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Longest wait of the committer for more writes of one group.
 pub const COMMIT_WAIT_MAX: Duration = Duration::from_millis(5);

@@ -1,6 +1,7 @@
 //! The implementations a configuration may choose from, by name.
 
-use crate::config::valid::Structure as Choice;
+use crate::config::valid::{Structure as Choice, Suspicion};
+use crate::proto::detector::phi::Phi;
 use crate::proto::detector::strategy::Strategy;
 use crate::proto::detector::swim::Swim;
 use crate::proto::ring::structure::{Chord, Mesh, Structure};
@@ -14,6 +15,9 @@ pub fn structure(choice: Choice) -> Box<dyn Structure> {
 }
 
 /// When another board is taken for suspect.
-pub fn suspicion() -> Box<dyn Strategy> {
-    Box::new(Swim::default())
+pub fn suspicion(choice: Suspicion) -> Box<dyn Strategy> {
+    match choice {
+        Suspicion::Swim => Box::new(Swim::default()),
+        Suspicion::Phi => Box::new(Phi::default()),
+    }
 }

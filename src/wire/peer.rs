@@ -169,6 +169,13 @@ pub enum RingCall {
     },
     /// A JSON-RPC request for the receiver's service.
     Relay(Bytes),
+    /// The sender has missed this board for the grace time and votes to give it up.
+    GiveUp {
+        /// Whom.
+        board: Id,
+        /// Of its membership that is to end.
+        generation: u32,
+    },
 }
 
 /// Replies to [`RingCall`]s.
@@ -176,7 +183,7 @@ pub enum RingCall {
 pub enum RingReply {
     /// To join: admitted; and to roster.
     Roster(RosterState),
-    /// To roster: the same digest here, now durable.
+    /// To roster: the same digest here, now durable. To a vote: heard.
     Same,
     /// To list.
     Items {

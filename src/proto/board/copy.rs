@@ -154,6 +154,7 @@ impl Board {
             self.send(now, &from, &Message::ReadReply { operation, result });
             return;
         }
+        self.pace.note_client(now.time);
         let load = self.out.load(Load::Item(key));
         self.loads
             .insert(load, LoadPurpose::PeerRead { from, operation });

@@ -39,6 +39,7 @@ pub(super) const RING_CALL_TIME: Duration = Duration::from_millis(1_500);
 pub(super) enum CallPurpose {
     Join,
     Exchange,
+    GiveUp,
     /// A copy refused an operation because its roster differs.
     ExchangeFor(u64),
     List {
@@ -134,7 +135,7 @@ impl Board {
                 let reason = format!("board {} does not answer; try again", from.short());
                 self.out.answer(call, Err(CallError::unavailable(reason)));
             }
-            (CallPurpose::Exchange, _) => {}
+            (CallPurpose::Exchange | CallPurpose::GiveUp, _) => {}
         }
     }
 
@@ -147,6 +148,9 @@ impl Board {
                 self.state_unless(digest, Some(&state.cluster))
             }
             RingCall::Digest(digest) => self.state_unless(digest, None),
+            RingCall::GiveUp { board, generation } => {
+                self.give_up_voted(now, from, board, generation)
+            }
             RingCall::List {
                 prefix,
                 after,
@@ -292,6 +296,7 @@ impl Board {
             self.operations_again(now);
             self.hurry_handover(now);
             self.hurry_gossip(now);
+            self.count_absence(now);
             self.own_standing(now);
         }
     }

@@ -451,12 +451,18 @@ impl Board {
     }
 
     /// Sends what may be sent; when the page is dealt with, drops, and goes on to the next.
-    fn advance_pass(&mut self, now: Now) {
+    pub(super) fn advance_pass(&mut self, now: Now) {
         loop {
             let Some(pass) = self.handover.pass.as_mut() else {
                 return;
             };
-            if pass.pushes.len() >= limit::HANDOVER_WINDOW {
+            let unconfirmed = pass
+                .pushes
+                .values()
+                .map(|(_, at)| pass.page[*at].item.bytes());
+            if pass.pushes.len() >= limit::HANDOVER_WINDOW
+                || unconfirmed.sum::<usize>() >= limit::HANDOVER_WINDOW_BYTES
+            {
                 return;
             }
             let Some((peer, position)) = pass.queue.pop_front() else {
@@ -464,6 +470,14 @@ impl Board {
             };
             if pass.failed.contains(&peer) {
                 continue;
+            }
+            let bytes = pass.page[position].item.bytes();
+            if let Err(at) = self.pace.take(now.time, bytes) {
+                // Clients come first: the rest follows at its share.
+                pass.queue.push_front((peer, position));
+                pass.moved = now.time;
+                self.rearm(at, Timer::Pace);
+                return;
             }
             let operation = self.out.draw() << 8;
             pass.pushes.insert(operation, (peer, position));

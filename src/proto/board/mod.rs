@@ -21,10 +21,13 @@ mod membership;
 mod operation;
 mod outbox;
 mod overview;
+mod pace;
 mod pointers;
 mod scan;
 #[cfg(test)]
 mod scenario;
+#[cfg(test)]
+mod scenario_absence;
 #[cfg(test)]
 mod scenario_review;
 #[cfg(test)]
@@ -32,6 +35,7 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -77,6 +81,8 @@ pub struct Settings {
     pub structure: Box<dyn Structure>,
     /// When it takes another board for suspect; each detector gets a fresh one of its kind.
     pub suspicion: Box<dyn Strategy>,
+    /// Members absent for this long are given up, if a majority of the roster says so.
+    pub grace_time: Duration,
 }
 
 /// How far the board is with belonging to a ring.
@@ -110,6 +116,8 @@ enum Timer {
     Ask,
     LeaveDeadline,
     Persist,
+    GiveUp,
+    Pace,
 }
 
 /// What a load was for.
@@ -156,6 +164,7 @@ pub struct Board {
     operations: operation::Operations,
     compares: copy::Compares,
     handover: handover::Handover,
+    pace: pace::Pace,
     scans: scan::Scans,
     watch: overview::Watch,
     finger_next: u32,
@@ -198,6 +207,7 @@ impl Board {
             operations: operation::Operations::default(),
             compares: copy::Compares::default(),
             handover: handover::Handover::default(),
+            pace: pace::Pace::default(),
             scans: scan::Scans::default(),
             watch: overview::Watch::default(),
             finger_next: 0,
@@ -345,13 +355,15 @@ impl Board {
                 Timer::Ask => self.ask_holders(now),
                 Timer::LeaveDeadline => self.leave_late(now),
                 Timer::Persist => self.persist_roster(),
+                Timer::GiveUp => self.give_up_due(now),
+                Timer::Pace => self.advance_pass(now),
             }
         }
         self.settle(now);
     }
 
     /// The driver's loop ran this late: suspicions are given more time.
-    pub fn handle_lag(&mut self, now: Now, lag: std::time::Duration) {
+    pub fn handle_lag(&mut self, now: Now, lag: Duration) {
         self.detector.note_lag(now.time, lag);
     }
 
@@ -527,7 +539,7 @@ impl Board {
             .collect()
     }
 
-    fn jitter_ms(&mut self, low: u64, high: u64) -> std::time::Duration {
-        std::time::Duration::from_millis(self.rng.random_range(low..=high))
+    fn jitter_ms(&mut self, low: u64, high: u64) -> Duration {
+        Duration::from_millis(self.rng.random_range(low..=high))
     }
 }

@@ -21,6 +21,8 @@ use crate::proto::ring::structure::Chord;
 use crate::security::identity::Identity;
 use crate::wire::frame;
 
+mod fault;
+
 const WALL_START_MS: u64 = 1_790_000_000_000;
 const NETWORK_DELAY: Duration = Duration::from_micros(300);
 const STORE_DELAY: Duration = Duration::from_millis(1);
@@ -54,6 +56,9 @@ pub(super) struct Node {
     pub(super) wall_ahead_ms: u64,
     /// Loads asked of its medium.
     pub(super) loads: usize,
+    /// Bytes a second its medium writes, one batch after the other; none: all at once.
+    pub(super) store_rate: Option<u64>,
+    store_free: Time,
 }
 
 enum Delivery {
@@ -81,6 +86,7 @@ pub(super) struct World {
     pub(super) lag: BTreeMap<(usize, usize), Duration>,
     /// Streams asked for.
     pub(super) opened: usize,
+    pub(super) grace_time: Duration,
 }
 
 impl World {
@@ -103,6 +109,8 @@ impl World {
                     store_delay: STORE_DELAY,
                     wall_ahead_ms: 0,
                     loads: 0,
+                    store_rate: None,
+                    store_free: Time::ZERO,
                 }
             })
             .collect();
@@ -121,6 +129,7 @@ impl World {
             stalled: BTreeSet::new(),
             lag: BTreeMap::new(),
             opened: 0,
+            grace_time: Duration::from_secs(600),
         }
     }
 
@@ -183,6 +192,7 @@ impl World {
             version: "test".into(),
             structure: Box::new(Chord),
             suspicion: Box::new(Swim::default()),
+            grace_time: self.grace_time,
         };
         let signer = Box::new(Identity::from_pkcs8(&node.pkcs8).unwrap());
         let rng = seeded([index as u8; 32], node.life);
@@ -250,7 +260,7 @@ impl World {
             for b in &groups[i + 1..] {
                 for x in a.iter() {
                     for y in b.iter() {
-                        self.cut.insert((*x.min(y), *x.max(y)));
+                        self.cut.extend([(*x, *y), (*y, *x)]);
                     }
                 }
             }
@@ -262,7 +272,7 @@ impl World {
     }
 
     fn is_cut(&self, a: usize, b: usize) -> bool {
-        self.cut.contains(&(a.min(b), a.max(b)))
+        self.cut.contains(&(a, b))
     }
 
     fn deliver(&mut self, after: Duration, delivery: Delivery, to: usize) {
@@ -290,7 +300,7 @@ impl World {
             };
             let board = &mut running.board;
             if let Some((id, batch)) = board.poll_store() {
-                let delay = self.nodes[index].store_delay;
+                let delay = self.commit_time(index, &batch);
                 self.deliver(delay, Delivery::Store(index, id, batch), index);
             } else if let Some((id, load)) = board.poll_load() {
                 self.nodes[index].loads += 1;

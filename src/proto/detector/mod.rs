@@ -16,6 +16,7 @@
 //! Own stalls are not the others' fault: while this board's timers fire late, its suspicions take
 //! longer to ripen (Lifeguard, Dadgar et al. 2017). Liveness only: who belongs is the roster's.
 
+pub mod phi;
 pub mod strategy;
 pub mod swim;
 pub mod vote;

@@ -15,6 +15,8 @@
 //! Contacts (where a board is) travel along; the newest (boot, renewal) wins. What the roster
 //! means for copies is `proto/placement`.
 
+pub mod absence;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

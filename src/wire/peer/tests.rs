@@ -156,6 +156,7 @@ fn ring_call() -> impl Strategy<Value = RingCall> {
             }
         }),
         bytes(300).prop_map(RingCall::Relay),
+        (id(), any::<u32>()).prop_map(|(board, generation)| RingCall::GiveUp { board, generation }),
     ]
 }
 
@@ -261,6 +262,7 @@ fn variant(message: &Message) -> (u8, u8) {
                 RingCall::Digest(_) => 2,
                 RingCall::List { .. } => 3,
                 RingCall::Relay(_) => 4,
+                RingCall::GiveUp { .. } => 5,
             };
             (4, which)
         }
@@ -319,7 +321,7 @@ fn every_variant_is_drawn() {
     let strategy = any_message();
     let draw = |_| variant(&strategy.new_tree(&mut runner).unwrap().current());
     let drawn: std::collections::BTreeSet<_> = (0..1_000).map(draw).collect();
-    assert_eq!(drawn.len(), 12 + 4 + 4 + 5 + 3 + 3, "{drawn:?}");
+    assert_eq!(drawn.len(), 12 + 5 + 4 + 5 + 3 + 3, "{drawn:?}");
 }
 
 #[test]

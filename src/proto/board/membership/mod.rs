@@ -13,6 +13,7 @@
 //! flash is in its ring at once and asks the same, without losing its vote: what it holds was
 //! acknowledged.
 
+mod absent;
 mod join;
 mod leave;
 
@@ -32,6 +33,7 @@ use crate::base::rng::RngExt;
 use crate::base::time::{Now, Time};
 use crate::proto::detector::{Detector, Finding, Peer};
 use crate::proto::replication::needed;
+use crate::proto::roster::absence::Absence;
 use crate::proto::roster::{Changes, Roster};
 use crate::wire::peer::{Hello, Message, RangePage, RingCall, RingReply, RosterState, Suspicion};
 
@@ -108,6 +110,7 @@ pub(super) struct Membership {
     leave_until: Time,
     /// The own address to be asked for a clone before anything else.
     clone_probe: Option<SocketAddr>,
+    absence: Absence,
 }
 
 impl Default for Membership {
@@ -132,6 +135,7 @@ impl Default for Membership {
             leaving: Leaving::No,
             leave_until: Time::ZERO,
             clone_probe: None,
+            absence: Absence::default(),
         }
     }
 }
@@ -244,6 +248,7 @@ impl Board {
             });
         }
         self.catch_up();
+        self.count_absence(now);
         let alone = self.member_ids() == [self.me];
         if alone {
             self.membership.establish(now);
@@ -539,6 +544,9 @@ impl Board {
 
     /// A member came back or was declared down: its answers are asked for again.
     pub(super) fn found(&mut self, now: Now, finding: Finding) {
+        if matches!(finding, Finding::Up(_) | Finding::Down(_)) {
+            self.count_absence(now);
+        }
         match finding {
             Finding::Up(id) => {
                 self.pointers = None;
