@@ -486,6 +486,15 @@ pub enum Event {
         /// This board has the lower life and must stop.
         yields: bool,
     },
+    /// A key was written on both sides of a split: the later write stands.
+    Conflict {
+        /// The key.
+        key: Key,
+        /// The version that stands.
+        kept: Version,
+        /// The version that was lost.
+        lost: Version,
+    },
     /// This board left; the process may end.
     Departed,
 }

@@ -227,7 +227,13 @@ impl Board {
             return;
         };
         compare.left -= 1;
-        let wanted = compare.items[position as usize].1;
+        let (key, wanted) = compare.items[position as usize].clone();
+        if let Ok(Loaded::Item(Some(record))) = &result {
+            self.note_versions(&key, record.version, wanted);
+        }
+        let Some(compare) = self.compares.tasks.get_mut(&task) else {
+            return;
+        };
         match result {
             Ok(Loaded::Item(Some(record))) if record.version >= wanted => {}
             Ok(Loaded::Item(_)) | Err(StoreError::Corrupt(_)) => compare.missing.push(position),

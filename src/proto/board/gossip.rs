@@ -34,6 +34,17 @@ const PERSIST_RETRY_TIME: Duration = Duration::from_secs(1);
 /// A ring call is answered within this.
 pub(super) const RING_CALL_TIME: Duration = Duration::from_millis(1_500);
 
+/// Boards that enter this ring from another: they have been members before, and not here.
+fn strangers(roster: &Roster, state: &RosterState) -> Vec<Id> {
+    let enters = |entry: &&Entry| {
+        entry.standing == Standing::Joining
+            && entry.generation > 1
+            && roster.entry(&entry.id).is_none()
+    };
+    let entries = state.entries.iter().filter(enters);
+    entries.map(|entry| entry.id).collect()
+}
+
 /// Why a ring call was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum CallPurpose {
@@ -222,7 +233,9 @@ impl Board {
                 let Some(roster) = self.roster.as_mut() else {
                     return;
                 };
+                let strangers = strangers(roster, state);
                 let changes = roster.merge(state);
+                self.note_strangers(now, &strangers);
                 if let Some(contact) = state.contacts.iter().find(|c| c.id == self.me) {
                     self.look_for_clone(now, contact.endpoint);
                 }
@@ -416,7 +429,9 @@ impl Board {
             self.gossip.dirty = true;
             return;
         }
-        let value = Some(Bytes::from(roster.to_bytes()));
+        let mut bytes = roster.to_bytes();
+        bytes.extend(self.membership.note());
+        let value = Some(Bytes::from(bytes));
         let batch = Batch {
             changes: vec![Change::Meta {
                 name: META_ROSTER,

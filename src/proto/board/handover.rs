@@ -80,6 +80,8 @@ pub(super) struct Handover {
     under_replicated: u64,
     transferred: u64,
     takers: BTreeSet<Id>,
+    /// The store was empty when it was last discarded.
+    emptied: bool,
     /// Passes in a row that left something undone.
     futile: u32,
 }
@@ -112,6 +114,10 @@ impl Handover {
 
     pub(super) fn is_discarding(&self) -> bool {
         self.discarding
+    }
+
+    pub(super) fn is_emptied(&self) -> bool {
+        self.emptied
     }
 }
 
@@ -164,6 +170,7 @@ impl Board {
     /// before it joins, so that nothing removed meanwhile returns with it.
     pub(super) fn discard_items(&mut self) {
         self.handover.discarding = true;
+        self.handover.emptied = false;
         self.load_handover_page(None);
     }
 
@@ -297,12 +304,22 @@ impl Board {
         }
         match more {
             true => self.load_handover_page(after),
-            false => self.handover.discarding = false,
+            false => {
+                self.handover.discarding = false;
+                self.handover.emptied = items.is_empty();
+            }
         }
     }
 
     /// Decides to whom an item of this board is to be offered.
     fn sort_item(&self, pass: &mut Pass, item: Item) -> Offered {
+        if !self.may_offer(&item.record.version) {
+            return Offered {
+                item,
+                displaced: false,
+                unconfirmed: BTreeSet::new(),
+            };
+        }
         let copies = pass.view.target(&item.key.point());
         let displaced = !copies.contains(&self.me);
         let present = |id: &Id| self.is_present(id);
@@ -516,6 +533,7 @@ impl Board {
             .as_ref()
             .and_then(|r| r.entry(&self.me))
             .map(|e| e.standing);
+        let may_lack = self.may_lack();
         let Some(pass) = self.handover.pass.as_mut() else {
             return;
         };
@@ -523,7 +541,7 @@ impl Board {
         let page = std::mem::take(&mut pass.page);
         let displaced = page.iter().filter(|offered| offered.displaced);
         let (confirmed, left): (Vec<&Offered>, Vec<&Offered>) =
-            displaced.partition(|offered| offered.unconfirmed.is_empty());
+            displaced.partition(|offered| offered.unconfirmed.len() <= may_lack);
         pass.displaced_left += left.len() as u64;
         if standing == Some(Standing::Leaving) {
             self.handover.transferred += confirmed.len() as u64;
@@ -591,6 +609,11 @@ impl Board {
         self.handover.askers.retain(|id, _| stays(id));
         let undone = pass.failed.iter().any(|id| self.is_present(id))
             || self.handover.askers.keys().any(|id| self.is_present(id));
+        let confirmed = pass.targets.difference(&pass.failed).copied().collect();
+        self.pass_confirmed(&confirmed);
+        if self.has_offered(now, pass.displaced_left == 0) {
+            return;
+        }
         let leaving = self.membership.is_leaving();
         let standing = self
             .roster
@@ -613,14 +636,15 @@ impl Board {
                 return;
             }
         }
-        let again = self.handover.wanted || undone || (leaving && pass.displaced_left > 0);
+        let waits = leaving || self.membership.is_returning();
+        let again = self.handover.wanted || undone || (waits && pass.displaced_left > 0);
         if again {
             self.handover.wanted = true;
             let wait = if pass.other_view {
                 OTHER_VIEW_TIME
             } else if leaving {
                 RETRY_TIME
-            } else if undone {
+            } else if undone || waits {
                 // A board that is there and refuses (its medium is full, say) is asked ever less.
                 self.handover.futile = (self.handover.futile + 1).min(FUTILE_MAX);
                 RETRY_TIME * (1 << (self.handover.futile - 1))

@@ -29,6 +29,8 @@ mod scenario;
 #[cfg(test)]
 mod scenario_absence;
 #[cfg(test)]
+mod scenario_return;
+#[cfg(test)]
 mod scenario_review;
 #[cfg(test)]
 mod world;
@@ -55,7 +57,7 @@ use crate::proto::detector::{Detector, Peer};
 use crate::proto::placement::View;
 use crate::proto::ring::Pointers;
 use crate::proto::ring::structure::Structure;
-use crate::proto::roster::Roster;
+use crate::proto::roster::{Roster, RosterError};
 use crate::security::identity::Signer;
 use crate::wire::frame::Frame;
 use crate::wire::peer::Message;
@@ -219,8 +221,12 @@ impl Board {
         if let Some(stamp) = high_water {
             self.clock = Hybrid::restored(stamp);
         }
-        let roster = roster.map(|bytes| Roster::from_bytes(&bytes)).transpose();
-        match roster {
+        let roster = roster.map(|bytes| {
+            let (roster, note) = Roster::from_bytes(&bytes)?;
+            self.membership.restore_note(note);
+            Ok::<Roster, RosterError>(roster)
+        });
+        match roster.transpose() {
             Ok(roster) => self.begin(now, roster),
             Err(error) => self.phase = Phase::Failed(error.to_string()),
         }
@@ -512,7 +518,9 @@ impl Board {
     /// Belongs to the roster and is alive.
     fn is_present(&self, id: &Id) -> bool {
         let belongs = self.roster.as_ref().is_some_and(|roster| roster.has(id));
-        belongs && self.detector.is_alive(id)
+        // Members answer no probes of a board that was struck off, but speak with it on links.
+        let speaks = self.membership.is_returning() && self.links.is_up(id);
+        belongs && (self.detector.is_alive(id) || speaks)
     }
 
     fn member_ids(&self) -> Vec<Id> {

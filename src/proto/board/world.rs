@@ -87,6 +87,8 @@ pub(super) struct World {
     /// Streams asked for.
     pub(super) opened: usize,
     pub(super) grace_time: Duration,
+    /// Batches that became durable.
+    pub(super) commits: usize,
 }
 
 impl World {
@@ -130,6 +132,7 @@ impl World {
             lag: BTreeMap::new(),
             opened: 0,
             grace_time: Duration::from_secs(600),
+            commits: 0,
         }
     }
 
@@ -253,22 +256,6 @@ impl World {
                 *peer,
             );
         }
-    }
-
-    pub(super) fn partition(&mut self, groups: &[&[usize]]) {
-        for (i, a) in groups.iter().enumerate() {
-            for b in &groups[i + 1..] {
-                for x in a.iter() {
-                    for y in b.iter() {
-                        self.cut.extend([(*x, *y), (*y, *x)]);
-                    }
-                }
-            }
-        }
-    }
-
-    pub(super) fn heal(&mut self) {
-        self.cut.clear();
     }
 
     fn is_cut(&self, a: usize, b: usize) -> bool {
@@ -478,6 +465,7 @@ impl World {
             Delivery::Datagram(_, from, bytes) => running.board.handle_datagram(now, from, &bytes),
             Delivery::Loaded(_, id, result) => running.board.handle_loaded(now, id, result),
             Delivery::Store(_, id, batch) => {
+                self.commits += 1;
                 let result = match node.full {
                     true => Err(StoreError::Full {
                         free_bytes: 1,

@@ -14,6 +14,7 @@
 //! acknowledged.
 
 mod absent;
+mod apart;
 mod join;
 mod leave;
 
@@ -111,6 +112,7 @@ pub(super) struct Membership {
     /// The own address to be asked for a clone before anything else.
     clone_probe: Option<SocketAddr>,
     absence: Absence,
+    apart: apart::Apartness,
 }
 
 impl Default for Membership {
@@ -136,6 +138,7 @@ impl Default for Membership {
             leave_until: Time::ZERO,
             clone_probe: None,
             absence: Absence::default(),
+            apart: apart::Apartness::default(),
         }
     }
 }
@@ -153,6 +156,19 @@ impl Membership {
 
     pub(super) fn hinted(&self, id: &Id) -> Option<SocketAddr> {
         self.heard.get(id).map(|heard| heard.endpoint)
+    }
+
+    /// What follows the roster on flash.
+    pub(super) fn note(&self) -> Vec<u8> {
+        self.apart.to_bytes()
+    }
+
+    pub(super) fn restore_note(&mut self, bytes: &[u8]) {
+        self.apart.restore(bytes);
+    }
+
+    pub(super) fn is_returning(&self) -> bool {
+        self.apart.is_returning()
     }
 
     pub(super) fn is_leaving(&self) -> bool {
@@ -181,7 +197,8 @@ impl Board {
             match standing {
                 Some(standing) if standing.belongs() => self.resume(now),
                 Some(Standing::Left) => self.discard_items(),
-                _ => {}
+                Some(_) => self.struck_off_at_start(now),
+                None => {}
             }
         }
         if let Some(endpoint) = self.membership.clone_probe {
@@ -248,6 +265,7 @@ impl Board {
             });
         }
         self.catch_up();
+        self.apart_at_start();
         self.count_absence(now);
         let alone = self.member_ids() == [self.me];
         if alone {
@@ -396,6 +414,9 @@ impl Board {
                 false => self.rearm(now.time + CONSIDER_PERIOD, Timer::Consider),
             }
         }
+        if self.phase == Phase::Joined && self.membership.apart.is_returning() {
+            self.own_standing(now);
+        }
         if self.phase != Phase::Alone || self.membership.founding {
             return;
         }
@@ -505,6 +526,9 @@ impl Board {
                 let mine = roster.cluster().clone();
                 if roster.has(&peer) {
                     self.member_up(now, &hello.contact);
+                    if self.membership.is_returning() {
+                        self.hurry_handover(now);
+                    }
                 }
                 match theirs {
                     Some(theirs) if theirs.id != mine.id => {
@@ -551,8 +575,12 @@ impl Board {
             Finding::Up(id) => {
                 self.pointers = None;
                 self.watch.up(now.time, id);
+                self.together_with(now, &id);
                 if self.roster.as_ref().is_some_and(|roster| roster.has(&id)) {
                     self.out.events.push_back(Event::NodeUp(id));
+                    if self.membership.apart.is_unconfirmed(&id) {
+                        self.handover.note_lagging(id);
+                    }
                     self.copy_is_back(now, id);
                     self.rearm(now.time + Duration::from_millis(20), Timer::Ask);
                 }
@@ -568,6 +596,7 @@ impl Board {
                 self.suspect_copies();
                 if self.roster.as_ref().is_some_and(|roster| roster.has(&id)) {
                     self.out.events.push_back(Event::NodeDown(id));
+                    self.apart_from(now, id);
                     self.copy_gone(now, &id);
                     self.peer_failed(now, &id);
                     self.want_handover(now);

@@ -4,6 +4,23 @@
 use super::*;
 
 impl World {
+    /// Boards of different groups do not reach each other.
+    pub(in crate::proto::board) fn partition(&mut self, groups: &[&[usize]]) {
+        for (i, a) in groups.iter().enumerate() {
+            for b in &groups[i + 1..] {
+                for x in a.iter() {
+                    for y in b.iter() {
+                        self.cut.extend([(*x, *y), (*y, *x)]);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(in crate::proto::board) fn heal(&mut self) {
+        self.cut.clear();
+    }
+
     /// Nothing the one sends reaches the others.
     pub(in crate::proto::board) fn cut_one_way(&mut self, from: usize, to: &[usize]) {
         self.cut.extend(to.iter().map(|to| (from, *to)));
@@ -44,5 +61,19 @@ impl World {
     pub(in crate::proto::board) fn has_timer(&self, index: usize, timer: Timer) -> bool {
         let running = self.nodes[index].running.as_ref();
         running.is_some_and(|running| running.board.is_armed(timer))
+    }
+
+    /// Every board that runs forgets its tombstones, as when each copy has confirmed them.
+    pub(in crate::proto::board) fn collect_tombstones(&mut self) {
+        for node in self.nodes.iter_mut().filter(|node| node.running.is_some()) {
+            node.medium.items.retain(|_, record| record.value.is_some());
+        }
+    }
+
+    /// What follows the roster on the board's medium says that it was apart from others.
+    pub(in crate::proto::board) fn is_apart(&self, index: usize) -> bool {
+        let bytes = &self.nodes[index].medium.metas[META_ROSTER];
+        let (_, note) = Roster::from_bytes(bytes).unwrap();
+        note.first() == Some(&1)
     }
 }
