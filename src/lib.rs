@@ -77,15 +77,16 @@
 //! # Code map
 //!
 //! ```text
-//! base/      id (points, intervals)  item  version  member  call  store  hint  endpoint  time
-//!            rng  limit
+//! base/      id (points, intervals)  cell (grain of placement)  tree (hash tree)  item  version
+//!            member  call  store  hint  endpoint  time  rng  limit
 //! wire/      frame (framing)  peer (messages between boards)  httpu  ssdp/  xml  description
 //!            jsonrpc/
 //! security/  identity          telemetry/  counters          config/  file  valid  spoken
 //! proto/
 //!   board/        the composite: membership/ (found, join, merge, leave, forget), operation/
 //!                 (put, get, remove at the coordinator), copy (the copy's side), handover,
-//!                 gossip (rosters travel), link (streams and hellos), scan, pointers (lookups),
+//!                 sync (copies are compared), collect (tombstones go), gossip (rosters travel),
+//!                 link (streams and hellos), scan, pointers (lookups),
 //!                 overview (what it says of itself), outbox; world, scenario*: its tests
 //!   ssdp/         advertiser  searcher  cache         session/      the hello
 //!   roster/       who belongs, a CRDT                 detector/     SWIM by foca: who is there
@@ -117,7 +118,9 @@
 //!   *indeterminate* and is never reported as undone.
 //! - Liveness never changes the roster, and the roster alone says where copies are.
 //! - Equal rosters give equal placement on every board.
-//! - A board drops an item that does not belong to it only when every copy has confirmed it.
+//! - A board drops an item that does not belong to it only when every copy has confirmed it, or
+//!   when it is an old hint and a write quorum has.
+//! - A tombstone is collected only when no board of the roster holds anything older.
 //! - A stamp is never drawn twice, also across power cuts: the high-water mark is in each commit.
 //! - Discovery only hints: nothing is believed of a board whose signed hello was not verified.
 //! - A value leaves as the bytes it came in.
@@ -188,6 +191,17 @@
 //!   Rejected: acknowledging a write that is already overwritten.
 //! - *A read that finds its copies unequal writes the newest back before it answers.* Rejected:
 //!   repair behind the answer; a later read could see less.
+//! - *A key lies at the start of one of 65,536 cells; all keys of a cell have the same copies.*
+//!   Rejected: placing each key by its own hash. Two copies could not compare sums kept on flash,
+//!   since the next join cuts through any part of the ring they are kept for.
+//! - *Copies are compared by a hash tree whose cells are sums, kept on flash in the commit that
+//!   changes them.* Rejected: hashing a cell's items in order, as Merkle trees of files do; each
+//!   put would read its neighbours, or keep an index by hash that is written beside every item.
+//! - *A fresh write goes to all copies at once; who misses it is offered its cell.* Rejected:
+//!   gossip of deltas from copy to copy, which doubles the traffic of every write of a ring whose
+//!   copies are three.
+//! - *A tombstone goes when every board of the roster has confirmed it twice, the collection age
+//!   apart.* Rejected: after a time alone; a board that was away longer brings the value back.
 //! - *One hand-over for joins, leaves, hints and boards that return: offer versions, hear what is
 //!   missing, write that, drop when every copy has confirmed.* Rejected: a mechanism for each; four
 //!   ways to lose an item instead of one to get right.
@@ -208,9 +222,6 @@
 //!
 //! - *Boards in mode `partial`*: its machine is there (`proto/ring/partial/`, proved in
 //!   `tests/scale`); `proto/board` is to drive it where `RingMode` in [`base::member`] says so.
-//! - *Merkle trees in the background*: `proto/replication`, feeding `proto/board/handover.rs`,
-//!   which offers and compares already. Collecting tombstones comes with them: they know what
-//!   every copy has confirmed.
 //! - *Giving up absent boards by a vote of the majority*: `proto/roster` and
 //!   `proto/board/gossip.rs`, beside `forget`.
 //! - *Consensus and strong operations*: `proto/consensus`, joined in `proto/board`; `Consistency`

@@ -408,6 +408,9 @@ pub struct Health {
     pub items: u64,
     /// Tombstones in this board's store.
     pub tombstones: u64,
+    /// The sum of the digests of all items, tombstones included: equal on boards that hold the same
+    /// versions of the same keys (`base/tree.rs`).
+    pub tree_digest: u128,
     /// Items here that wait to be handed to their copies (hints among them).
     pub handover_pending: u64,
     /// Items here one of whose copies is absent or has not confirmed its range.

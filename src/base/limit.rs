@@ -16,6 +16,8 @@ pub const MESSAGE_BYTES_MAX: usize = 1_024 * 1_024;
 pub const PAGE_BYTES_MAX: usize = 256 * 1_024;
 /// Items of a page, unless the caller asks for fewer.
 pub const PAGE_ITEMS_MAX: usize = 1_000;
+/// Records a page of few wanted items looks at before it ends: other loads wait meanwhile.
+pub const PAGE_LOOKED_AT_MAX: usize = 16 * 1_024;
 /// Copies of an item.
 pub const COPIES_MAX: usize = 3;
 /// Boards of a ring in mode `full`.
@@ -134,6 +136,18 @@ pub const RESTAMPS_MAX: u32 = 16;
 pub const CLOCK_DRIFT_MAX: Duration = Duration::from_secs(300);
 /// A board's hand-over may take this long when it is told to stop.
 pub const LEAVE_TIME_MAX: Duration = Duration::from_secs(60);
+/// Blocks of 256 cells compared in one message: their digests take a third of a frame at most.
+pub const SYNC_BLOCKS_MAX: usize = 48;
+/// Tombstones that one board remembers as confirmed by all; more wait for these to go.
+pub const COLLECTED_MAX: usize = 4_096;
+/// A removed key's tombstone may go this long after every board has confirmed it: nothing older
+/// is on its way by then.
+pub const TOMBSTONE_AGE: Duration = Duration::from_secs(600);
+/// Items kept for absent boards; more are refused, and the absent board is compared when it is
+/// back.
+pub const HINTS_KEPT_MAX: u64 = 65_536;
+/// A hint older than this goes once a write quorum of the copies holds the item.
+pub const HINT_AGE_MAX: Duration = Duration::from_secs(3_600);
 /// Items handed over and not yet confirmed.
 pub const HANDOVER_WINDOW: usize = 64;
 /// Bytes of them, or one item if that is larger: a client's write waits behind no more.

@@ -59,6 +59,10 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
         "seconds from 1 to 3600: leave_timeout_s = 60",
     ),
     (
+        "tombstone_age_s",
+        "seconds from 1 to 86400: tombstone_age_s = 600",
+    ),
+    (
         "reply_delay_mean_ms",
         "milliseconds from 0 to 60000: reply_delay_mean_ms = 0",
     ),
@@ -110,6 +114,8 @@ pub struct File {
     pub on_terminate: Written<String>,
     /// Longest hand-over, seconds.
     pub leave_timeout_s: Written<i64>,
+    /// How long every board must have confirmed a removal before nothing is left of it, seconds.
+    pub tombstone_age_s: Written<i64>,
     /// Mean of the exponential delay of replies, milliseconds.
     pub reply_delay_mean_ms: Written<i64>,
     /// Round's name for `log.file`.

@@ -29,6 +29,8 @@ const HOST_BYTES_MAX: usize = 253;
 const LEAVE_SECONDS_MAX: i64 = 3_600;
 /// Seconds of the grace time of an absent board: a year is for ever.
 const GRACE_SECONDS_MAX: i64 = 31_536_000;
+/// The longest wait before tombstones go: a day.
+const TOMBSTONE_AGE_SECONDS_MAX: i64 = 86_400;
 /// Milliseconds of the mean reply delay.
 const REPLY_DELAY_MS_MAX: i64 = 60_000;
 
@@ -59,6 +61,8 @@ pub struct Config {
     pub on_terminate: OnTerminate,
     /// Longest hand-over before the board stops anyway.
     pub leave_timeout: Duration,
+    /// How long every board must have confirmed a tombstone before it is collected.
+    pub tombstone_age: Duration,
     /// Mean of the exponential delay of replies; zero: none.
     pub reply_delay_mean: Duration,
     /// Discovery.
@@ -160,6 +164,7 @@ impl Config {
             grace_time: limit::GRACE_TIME,
             on_terminate: OnTerminate::Leave,
             leave_timeout: limit::LEAVE_TIME_MAX,
+            tombstone_age: limit::TOMBSTONE_AGE,
             reply_delay_mean: Duration::ZERO,
             ssdp: SsdpConfig {
                 listen: true,
@@ -272,6 +277,11 @@ impl Config {
         })? {
             self.leave_timeout = Duration::from_secs(seconds);
         }
+        if let Some(seconds) = take(file, "tombstone_age_s", &file.tombstone_age_s, |n: &i64| {
+            within(*n, 1..=TOMBSTONE_AGE_SECONDS_MAX)
+        })? {
+            self.tombstone_age = Duration::from_secs(seconds);
+        }
         if let Some(ms) = take(
             file,
             "reply_delay_mean_ms",
@@ -364,6 +374,7 @@ impl Config {
             "grace_time_s": self.grace_time.as_secs(),
             "on_terminate": self.on_terminate.as_str(),
             "leave_timeout_s": self.leave_timeout.as_secs(),
+            "tombstone_age_s": self.tombstone_age.as_secs(),
             "reply_delay_mean_ms":
                 u64::try_from(self.reply_delay_mean.as_millis()).unwrap_or(u64::MAX),
             "ssdp": {
@@ -522,8 +533,9 @@ mod tests {
              interfaces = [\"eth0\", \"wlan0\", \"eth0\"]\nbind_port = 4000\n\
              bind_addr = \"::1\"\nhosts = [\"Kitchen.lan\"]\nstructure = \"mesh\"\n\
              detector = \"phi\"\ngrace_time_s = 30\n\
-             on_terminate = \"stop\"\nleave_timeout_s = 5\nreply_delay_mean_ms = 7\n\
-             log_file = \"/l\"\n[ssdp]\nlisten = false\nsearch = false\nadvertise = false\n\
+             on_terminate = \"stop\"\nleave_timeout_s = 5\ntombstone_age_s = 6\n\
+             reply_delay_mean_ms = 7\nlog_file = \"/l\"\n\
+             [ssdp]\nlisten = false\nsearch = false\nadvertise = false\n\
              [log]\nlevel = \"debug\"\nformat = \"json\"\n",
         )
         .unwrap();
@@ -532,7 +544,7 @@ mod tests {
             "interfaces": ["eth0", "wlan0"], "port": 4000, "bind_addr": "::1",
             "hosts": ["kitchen.lan"], "structure": "mesh", "detector": "phi",
             "grace_time_s": 30, "on_terminate": "stop",
-            "leave_timeout_s": 5, "reply_delay_mean_ms": 7,
+            "leave_timeout_s": 5, "tombstone_age_s": 6, "reply_delay_mean_ms": 7,
             "ssdp": {"listen": false, "search": false, "advertise": false},
             "log": {"level": "debug", "format": "json", "file": "/l"},
         });
@@ -561,6 +573,7 @@ mod tests {
             ("leave_timeout_s = 0", "1 to 3600"),
             ("detector = \"guess\"", "\"swim\" or \"phi\""),
             ("grace_time_s = 0", "1 to 31536000"),
+            ("tombstone_age_s = 0", "1 to 86400"),
             ("reply_delay_mean_ms = -1", "0 to 60000"),
             ("log_file = \"\"", "log.file"),
             ("log.level = \"loud\"", "\"info\""),

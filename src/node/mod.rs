@@ -208,6 +208,7 @@ fn board(config: &Config, who: &Who, identity: Identity) -> Result<(Board, Clock
         structure: registry::structure(config.structure),
         suspicion: registry::suspicion(config.detector),
         grace_time: config.grace_time,
+        tombstone_age: config.tombstone_age,
     };
     let rng = seeded(who.seed, 1);
     Ok((

@@ -70,7 +70,6 @@ fn one_of_each(hello: Hello) -> Vec<Message> {
     vec![
         Message::Hello(hello),
         Message::HelloAck { signature: vec![1] },
-        Message::Swim(Bytes::from_static(b"\xff\xff\xff")),
         Message::Suspect(Suspicion {
             board: Incarnation {
                 id: Id::ZERO,
@@ -80,6 +79,10 @@ fn one_of_each(hello: Hello) -> Vec<Message> {
             refuted: 0,
             second: None,
         }),
+        Message::Swim {
+            view: 0,
+            packet: Bytes::from_static(b"\xff\xff\xff"),
+        },
         Message::RingCall { call: 1, body },
         reply(RingReply::Same),
         reply(RingReply::Items {
@@ -134,7 +137,7 @@ fn malformed_payloads_end_the_link_and_nothing_else() {
             let (kind, payload) = (whole[1], &whole[HEADER_BYTES..]);
             let (cut, longer) = (&payload[..payload.len() - 1], [payload, b"\0"].concat());
             let mut cases: Vec<Vec<u8>> = vec![vec![], vec![0xff; 12]];
-            if !matches!(message, Message::Swim(_)) {
+            if !matches!(message, Message::Swim { .. }) {
                 cases.extend([cut.to_vec(), longer]);
             }
             for case in cases {

@@ -21,6 +21,8 @@ use crate::wire::peer::{Message, RangePage, ReadResult, ReplicaWrite, WriteResul
 struct Compare {
     from: Id,
     operation: u64,
+    /// Nothing but these very versions may be here, though they need not be.
+    exact: bool,
     items: Vec<(Key, Version)>,
     missing: Vec<u32>,
     left: usize,
@@ -67,13 +69,29 @@ impl Board {
                 view,
                 items,
             }) => {
-                self.compare(now, from, operation, view, items);
+                self.compare(now, from, operation, (view, false), items);
+            }
+            Message::RangePage(RangePage::Tombstones {
+                operation,
+                view,
+                items,
+            }) => {
+                self.compare(now, from, operation, (view, true), items);
+            }
+            Message::RangePage(RangePage::Collect { view, items }) => {
+                self.collect_told(&from, view, items);
+            }
+            Message::SyncRequest { operation, body } => self.sync_asked(from, operation, body),
+            Message::SyncResponse { operation, body } => {
+                self.sync_answered(now, from, operation, body);
             }
             Message::RangePage(RangePage::Missing {
                 operation,
                 positions,
             }) => {
-                self.compared_there(now, from, operation, positions);
+                if !self.tombstones_answered(now, from, operation, positions.as_deref()) {
+                    self.compared_there(now, from, operation, positions);
+                }
             }
             Message::RangePage(RangePage::Done { operation }) => {
                 self.holder_done(now, from, operation);
@@ -82,7 +100,7 @@ impl Board {
                 tracing::debug!(peer = %from.short(), kind, text, "frame refused by its receiver");
                 self.watch.count("frames_refused");
             }
-            Message::Swim(_)
+            Message::Swim { .. }
             | Message::Suspect(_)
             | Message::Hello(_)
             | Message::HelloAck { .. } => {
@@ -92,7 +110,8 @@ impl Board {
     }
 
     /// The batch every write of an item becomes, here and for others.
-    pub(super) fn item_batch(&self, item: crate::base::item::Item) -> Batch {
+    pub(super) fn item_batch(&mut self, item: crate::base::item::Item) -> Batch {
+        self.sync.note_written();
         Batch {
             changes: vec![Change::Merge(item)],
             high_water: Some(self.clock.high_water()),
@@ -101,7 +120,10 @@ impl Board {
 
     fn write_for(&mut self, now: Now, from: Id, write: ReplicaWrite) {
         let operation = write.operation;
-        let refused = if self.phase != Phase::Joined || write.view != self.roster_digest() {
+        let refused = if write.hint && self.handover.is_full_of_hints() {
+            let reason = "this board keeps as many writes for absent ones as it may";
+            Some(WriteResult::Refused(reason.into()))
+        } else if self.phase != Phase::Joined || write.view != self.roster_digest() {
             Some(WriteResult::OtherView)
         } else if self
             .clock
@@ -120,8 +142,7 @@ impl Board {
         }
         self.clock.observe(write.item.record.version.stamp);
         if write.hint {
-            self.watch.count("hints_kept");
-            self.want_handover(now);
+            self.hint_kept(now, &write.item.key);
         }
         let batch = self.item_batch(write.item);
         let store = self.out.store(batch);
@@ -169,19 +190,20 @@ impl Board {
     ) {
         let result = match result {
             Ok(Loaded::Item(record)) => self.vote(record),
-            Ok(Loaded::Page { .. }) => ReadResult::Failed("the store answered a page".into()),
+            Ok(_) => ReadResult::Failed("the store did not answer an item".into()),
             Err(error) => ReadResult::Failed(error.to_string()),
         };
         self.send(now, &from, &Message::ReadReply { operation, result });
     }
 
-    /// A holder lists what should be here; the answer names what is not.
+    /// A holder lists what should be here; the answer names what is not, or with `exact` under
+    /// which keys there is something else.
     fn compare(
         &mut self,
         now: Now,
         from: Id,
         operation: u64,
-        view: u64,
+        (view, exact): (u64, bool),
         items: Vec<(Key, Version)>,
     ) {
         let mine = self.phase == Phase::Joined && view == self.roster_digest();
@@ -208,6 +230,7 @@ impl Board {
         let compare = Compare {
             from,
             operation,
+            exact,
             items,
             missing: vec![],
             left,
@@ -235,9 +258,11 @@ impl Board {
             return;
         };
         match result {
-            Ok(Loaded::Item(Some(record))) if record.version >= wanted => {}
+            Ok(Loaded::Item(None)) if compare.exact => {}
+            Ok(Loaded::Item(Some(record))) if record.version == wanted => {}
+            Ok(Loaded::Item(Some(record))) if !compare.exact && record.version > wanted => {}
             Ok(Loaded::Item(_)) | Err(StoreError::Corrupt(_)) => compare.missing.push(position),
-            Ok(Loaded::Page { .. }) | Err(_) => compare.failed = true,
+            Ok(_) | Err(_) => compare.failed = true,
         }
         if compare.left > 0 {
             return;

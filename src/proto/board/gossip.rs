@@ -3,7 +3,8 @@
 //!
 //! Whoever makes a change sends it to every live member. Whoever is told something merges it; if
 //! the two rosters still differ the answer is its whole state, so a pair of boards converges in
-//! one exchange. A change is on this board's flash before any message that follows from it leaves
+//! one exchange. Each probe carries the sender's digest, so that a board that missed a change
+//! finds out within a probe or two. A change is on this board's flash before any message that follows from it leaves
 //! (`after` of a transmit).
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use crate::base::id::Id;
 use crate::base::member::{Cluster, Entry, Standing};
 use crate::base::rng::RngExt;
 use crate::base::store::{Batch, Change, StoreError, StoreId};
-use crate::base::time::Now;
+use crate::base::time::{Now, Time};
 use crate::proto::detector::Peer;
 use crate::proto::roster::{Changes, Roster};
 use crate::wire::peer::{Message, RingCall, RingReply, RosterState};
@@ -29,6 +30,9 @@ const FLUSH_DELAY: Duration = Duration::from_millis(5);
 const QUIET_PERIOD_MS: (u64, u64) = (8_000, 12_000);
 /// And this often while boards are joining or leaving.
 const BUSY_PERIOD_MS: (u64, u64) = (300, 600);
+/// A probe that shows another roster makes the two be exchanged, when this board's has not changed
+/// for so long (news may be on its way) and no more often.
+const HEARD_DELAY: Duration = Duration::from_millis(150);
 /// A roster that could not be stored is stored again after this.
 const PERSIST_RETRY_TIME: Duration = Duration::from_secs(1);
 /// A ring call is answered within this.
@@ -72,6 +76,8 @@ pub(super) struct Gossip {
     unsent: Changes,
     storing: Option<StoreId>,
     dirty: bool,
+    /// When the roster last changed, or was last exchanged because a probe showed another.
+    moved: Time,
 }
 
 impl Board {
@@ -198,6 +204,16 @@ impl Board {
         self.ring_call(now, with, RingCall::Digest(digest), CallPurpose::Exchange);
     }
 
+    /// A probe says which roster its sender has.
+    pub(super) fn view_heard(&mut self, now: Now, from: &Id, view: u64) {
+        let due = now.time.since(self.gossip.moved) >= HEARD_DELAY;
+        if due && view != self.roster_digest() {
+            self.gossip.moved = now.time;
+            self.watch.count("views_heard");
+            self.exchange(now, from);
+        }
+    }
+
     /// Sends the whole roster to a board and takes its answer.
     pub(super) fn push_roster(&mut self, now: Now, to: &Id, purpose: CallPurpose) {
         if let Some(roster) = &self.roster {
@@ -305,6 +321,7 @@ impl Board {
             }
         }
         if !changes.entries.is_empty() {
+            self.gossip.moved = now.time;
             self.pointers = None;
             self.operations_again(now);
             self.hurry_handover(now);

@@ -13,6 +13,7 @@
 //! Polling order: after any `handle_*`, drain `poll_store`, `poll_load`, `poll_link`,
 //! `poll_transmit`, `poll_reply`, `poll_relayed`, `poll_event`, then sleep until `poll_timeout`.
 
+mod collect;
 mod copy;
 mod gossip;
 mod handover;
@@ -29,9 +30,12 @@ mod scenario;
 #[cfg(test)]
 mod scenario_absence;
 #[cfg(test)]
+mod scenario_repair;
+#[cfg(test)]
 mod scenario_return;
 #[cfg(test)]
 mod scenario_review;
+mod sync;
 #[cfg(test)]
 mod world;
 
@@ -60,7 +64,10 @@ use crate::proto::ring::structure::Structure;
 use crate::proto::roster::{Roster, RosterError};
 use crate::security::identity::Signer;
 use crate::wire::frame::Frame;
-use crate::wire::peer::Message;
+use crate::wire::peer::{Message, SyncRequest};
+
+/// A board that has just started is compared with others after this, unless something asks first.
+const SYNC_DELAY: Duration = Duration::from_secs(10);
 
 /// Meta name of the roster.
 pub const META_ROSTER: &str = "roster";
@@ -85,6 +92,9 @@ pub struct Settings {
     pub suspicion: Box<dyn Strategy>,
     /// Members absent for this long are given up, if a majority of the roster says so.
     pub grace_time: Duration,
+    /// How long every board must have confirmed a tombstone before it goes
+    /// ([`limit::TOMBSTONE_AGE`](crate::base::limit::TOMBSTONE_AGE) unless configured).
+    pub tombstone_age: Duration,
 }
 
 /// How far the board is with belonging to a ring.
@@ -120,18 +130,38 @@ enum Timer {
     Persist,
     GiveUp,
     Pace,
+    AntiEntropy,
+    Comparison(u64),
+    HintReview,
 }
 
 /// What a load was for.
 #[derive(Clone, Debug)]
 enum LoadPurpose {
     LocalRead(u64),
-    PeerRead { from: Id, operation: u64 },
+    PeerRead {
+        from: Id,
+        operation: u64,
+    },
     List(CallId),
-    PeerList { from: Id, call: u64 },
+    PeerList {
+        from: Id,
+        call: u64,
+    },
     ScanLocal(u64),
     HandoverPage,
-    Compare { task: u64, position: u32 },
+    Compare {
+        task: u64,
+        position: u32,
+    },
+    SyncBegin(u64),
+    SyncAnswer {
+        from: Id,
+        operation: u64,
+        body: Box<SyncRequest>,
+    },
+    TombstoneCount,
+    TombstonePage,
 }
 
 /// What a store was for.
@@ -141,6 +171,7 @@ enum StorePurpose {
     PeerWrite { from: Id, operation: u64 },
     Roster,
     Dropped(usize),
+    Collected,
 }
 
 /// One board.
@@ -167,6 +198,8 @@ pub struct Board {
     compares: copy::Compares,
     handover: handover::Handover,
     pace: pace::Pace,
+    sync: sync::Sync,
+    collect: collect::Collect,
     scans: scan::Scans,
     watch: overview::Watch,
     finger_next: u32,
@@ -210,6 +243,8 @@ impl Board {
             compares: copy::Compares::default(),
             handover: handover::Handover::default(),
             pace: pace::Pace::default(),
+            sync: sync::Sync::default(),
+            collect: collect::Collect::default(),
             scans: scan::Scans::default(),
             watch: overview::Watch::default(),
             finger_next: 0,
@@ -231,6 +266,7 @@ impl Board {
             Err(error) => self.phase = Phase::Failed(error.to_string()),
         }
         self.arm(now.time + link::SWEEP_PERIOD, Timer::LinkIdle);
+        self.arm(now.time + SYNC_DELAY, Timer::AntiEntropy);
         self.settle(now);
     }
 
@@ -245,8 +281,9 @@ impl Board {
             .ok()
             .and_then(|frame| Message::from_frame(&frame).ok());
         match (message, self.member_at(&from)) {
-            (Some(Message::Swim(packet)), Some(from)) if self.phase == Phase::Joined => {
-                self.detector.handle_packet(now.time, &from, &packet);
+            (Some(Message::Swim { view, packet }), Some(peer)) if self.phase == Phase::Joined => {
+                self.detector.handle_packet(now.time, &peer, &packet);
+                self.view_heard(now, &peer, view);
             }
             (Some(Message::Suspect(suspicion)), Some(from)) if self.phase == Phase::Joined => {
                 self.detector.handle_suspicion(now.time, &from, &suspicion);
@@ -309,6 +346,14 @@ impl Board {
             LoadPurpose::ScanLocal(scan) => self.scanned_here(now, scan, result),
             LoadPurpose::HandoverPage => self.handover_page(now, result),
             LoadPurpose::Compare { task, position } => self.compared(now, task, position, result),
+            LoadPurpose::SyncBegin(operation) => self.sync_begins(now, operation, result),
+            LoadPurpose::SyncAnswer {
+                from,
+                operation,
+                body,
+            } => self.answer_sync(now, from, operation, &body, result),
+            LoadPurpose::TombstoneCount => self.tombstones_counted(result),
+            LoadPurpose::TombstonePage => self.tombstones_loaded(now, result),
         }
         self.settle(now);
     }
@@ -333,6 +378,7 @@ impl Board {
             }
             StorePurpose::Roster => self.roster_stored(now, first.map(|_| ())),
             StorePurpose::Dropped(count) => self.dropped(first.is_ok(), count),
+            StorePurpose::Collected => {}
         }
         self.settle(now);
     }
@@ -363,6 +409,9 @@ impl Board {
                 Timer::Persist => self.persist_roster(),
                 Timer::GiveUp => self.give_up_due(now),
                 Timer::Pace => self.advance_pass(now),
+                Timer::HintReview => self.want_handover(now),
+                Timer::AntiEntropy => self.sync_round(now),
+                Timer::Comparison(operation) => self.comparison_late(now, operation),
             }
         }
         self.settle(now);
@@ -453,6 +502,7 @@ impl Board {
         }
         self.links.check_invariants();
         self.operations.check_invariants();
+        self.sync.check_invariants();
     }
 
     /// Carries findings of the detector into the board after every input.
@@ -461,7 +511,8 @@ impl Board {
             self.found(now, finding);
         }
         while let Some((to, packet)) = self.detector.poll_transmit() {
-            let bytes = Message::Swim(packet).encode();
+            let view = self.roster_digest();
+            let bytes = Message::Swim { view, packet }.encode();
             self.out.transmits.push_back(Transmit {
                 to: Route::Datagram(to),
                 bytes,

@@ -174,6 +174,7 @@ impl Board {
         Health {
             items: 0,
             tombstones: 0,
+            tree_digest: 0,
             handover_pending,
             under_replicated,
             safe_to_unplug: unplug_reason.is_empty(),

@@ -440,3 +440,22 @@ fn concurrent_writers_of_one_key_leave_one_newest_value() {
     let seen: Vec<String> = (0..3).map(|index| world.get(index, "k").unwrap()).collect();
     assert!(seen.iter().all(|value| *value == seen[0]), "{seen:?}");
 }
+
+#[test]
+fn board_that_missed_a_change_of_the_roster_hears_of_it_by_the_next_probes() {
+    let mut world = formed(5);
+    world.run_for(SECOND * 3);
+    world.kill(4);
+    world.run_for(SECOND * 4);
+    // Too short for anybody to be declared down.
+    world.partition(&[&[3], &[0, 1, 2]]);
+    let id = world.nodes[4].id;
+    world.ask(0, Call::Forget { id }).unwrap();
+    world.run_for(SECOND * 7 / 10);
+    world.heal();
+    world.run_for(SECOND * 8 / 10);
+    let overview = world.overview(3);
+    assert!(!overview.members.iter().any(|member| member.id == id));
+    let heard = |(name, count): &(&str, u64)| *name == "views_heard" && *count > 0;
+    assert!(overview.counters.iter().any(heard));
+}

@@ -337,6 +337,7 @@ fn partition_while_a_board_joins_heals_to_one_ring_with_everything() {
 
 #[test]
 fn rings_merge_while_boards_of_both_leave() {
+    let mut left = 0;
     for leave_after_ms in [0, 10, 100, 500] {
         let mut world = formed_apart(7, 3);
         for i in 0..20 {
@@ -349,15 +350,17 @@ fn rings_merge_while_boards_of_both_leave() {
         world.run_for(SECOND * 60);
         let mut stay = all(7);
         for (at, leave) in leaves {
-            if let Some(Ok(Reply::Left { .. })) = world.reply(leave) {
-                stay.retain(|other| *other != at);
-                world.kill(at);
+            match world.reply(leave) {
+                Some(Ok(Reply::Left { .. })) => {
+                    stay.retain(|other| *other != at);
+                    world.kill(at);
+                    left += 1;
+                }
+                // Rings that are merging may have nobody who can take over: it is a member again.
+                Some(Err(CallError::Unavailable { .. })) => {}
+                other => panic!("{leave_after_ms} ms after the heal: {other:?}"),
             }
         }
-        assert!(
-            stay.len() < 7,
-            "somebody left, {leave_after_ms} ms after the heal"
-        );
         world.converge(&stay, SECOND * 30);
         world.run_for(SECOND * 20);
         for i in 0..20 {
@@ -367,4 +370,5 @@ fn rings_merge_while_boards_of_both_leave() {
             }
         }
     }
+    assert!(left > 0, "no board of four times two left");
 }

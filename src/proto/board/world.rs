@@ -16,6 +16,7 @@ use crate::base::item::{Item, Key, Record, Value};
 use crate::base::rng::seeded;
 use crate::base::store::Change;
 use crate::base::time::WallTime;
+use crate::base::tree::Tree;
 use crate::proto::detector::swim::Swim;
 use crate::proto::ring::structure::Chord;
 use crate::security::identity::Identity;
@@ -89,6 +90,10 @@ pub(super) struct World {
     pub(super) grace_time: Duration,
     /// Batches that became durable.
     pub(super) commits: usize,
+    /// How long tombstones must have been confirmed.
+    pub(super) tombstone_age: Duration,
+    /// Bytes of frames sent over streams and in datagrams of a board's own, by type.
+    pub(super) sent: BTreeMap<u8, usize>,
 }
 
 impl World {
@@ -133,6 +138,8 @@ impl World {
             opened: 0,
             grace_time: Duration::from_secs(600),
             commits: 0,
+            tombstone_age: crate::base::limit::TOMBSTONE_AGE,
+            sent: BTreeMap::new(),
         }
     }
 
@@ -196,6 +203,7 @@ impl World {
             structure: Box::new(Chord),
             suspicion: Box::new(Swim::default()),
             grace_time: self.grace_time,
+            tombstone_age: self.tombstone_age,
         };
         let signer = Box::new(Identity::from_pkcs8(&node.pkcs8).unwrap());
         let rng = seeded([index as u8; 32], node.life);
@@ -369,6 +377,7 @@ impl World {
             Some(_) => NETWORK_DELAY + STORE_DELAY,
             None => NETWORK_DELAY,
         };
+        *self.sent.entry(transmit.bytes[1]).or_default() += transmit.bytes.len();
         match transmit.to {
             Route::Datagram(to) => {
                 if let Some(to) = self.at(&to).filter(|to| !self.is_cut(index, *to)) {
@@ -637,11 +646,14 @@ impl Medium {
             Load::Page {
                 after,
                 prefix,
+                which,
                 items_max,
                 ..
             } => {
-                let mut rest = self.items.iter().filter(|(key, _)| {
-                    key.as_str().starts_with(&prefix) && after.as_ref().is_none_or(|a| *key > a)
+                let mut rest = self.items.iter().filter(|(key, record)| {
+                    key.as_str().starts_with(&prefix)
+                        && after.as_ref().is_none_or(|a| *key > a)
+                        && which.wants(key, record.value.is_none())
                 });
                 let items: Vec<Item> = rest
                     .by_ref()
@@ -651,10 +663,18 @@ impl Medium {
                         record: record.clone(),
                     })
                     .collect();
-                Loaded::Page {
-                    items,
-                    more: rest.next().is_some(),
+                let more = rest.next().is_some();
+                let next = items.last().map(|item| item.key.clone()).filter(|_| more);
+                Loaded::Page { items, next }
+            }
+            Load::Tree => {
+                let mut tree = Tree::default();
+                for (key, record) in &self.items {
+                    tree.replace(key, None, Some(record.version));
                 }
+                let removed = self.items.values().filter(|record| record.value.is_none());
+                let tombstones = removed.count() as u64;
+                Loaded::Tree { tree, tombstones }
             }
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! Each board has a number of points on the ring (a cluster parameter; 128 in mode `full`). The
 //! copies of a key are the first N distinct boards met walking clockwise from the key's point;
-//! the first is its owner. Liveness has no say: a live view would shrink with every absence, and
+//! the first is its owner. A key lies at the start of its cell (`base/cell.rs`), so all keys of a
+//! cell have the same copies. Liveness has no say: a live view would shrink with every absence, and
 //! two sides of a partition would each believe they hold everything.
 //!
 //! While boards join or leave there are two placements, old and new, and an operation needs its
@@ -12,6 +13,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::base::cell::{Cell, CellSet};
 use crate::base::id::Id;
 use crate::base::member::Standing;
 use crate::proto::roster::Roster;
@@ -178,6 +180,32 @@ impl View {
             .as_ref()
             .unwrap_or(&self.old)
             .copies(point, self.copies)
+    }
+
+    /// Cells of which both boards are to hold copies once the change is complete.
+    pub fn shared_cells(&self, a: &Id, b: &Id) -> CellSet {
+        let circle = self.new.as_ref().unwrap_or(&self.old);
+        let both = |copies: &[Id]| copies.contains(a) && copies.contains(b);
+        if circle.boards().len() <= self.copies {
+            return match both(circle.boards()) {
+                true => CellSet::full(),
+                false => CellSet::empty(),
+            };
+        }
+        let mut shared = CellSet::empty();
+        let (mut last, mut is_shared) = (None, false);
+        for cell in (0..=u16::MAX).map(Cell) {
+            let start = cell.start();
+            // Between two points nothing changes.
+            let next = circle.points.partition_point(|(point, _)| *point < start);
+            if last.replace(next) != Some(next) {
+                is_shared = both(&circle.copies(&start, self.copies));
+            }
+            if is_shared {
+                shared.insert(cell);
+            }
+        }
+        shared
     }
 
     /// Boards that may keep a hint for the key: all but its copies, walking on clockwise.

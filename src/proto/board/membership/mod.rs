@@ -594,6 +594,7 @@ impl Board {
                 self.membership.was_split |= self.absent_members().len() >= self.write_quorum();
                 self.drop_link_to(now, &id);
                 self.suspect_copies();
+                self.collect_anew();
                 if self.roster.as_ref().is_some_and(|roster| roster.has(&id)) {
                     self.out.events.push_back(Event::NodeDown(id));
                     self.apart_from(now, id);

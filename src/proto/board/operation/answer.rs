@@ -15,7 +15,7 @@ impl Board {
                 let result = self.vote(record);
                 self.read_result(now, me, id, result);
             }
-            Ok(Loaded::Page { .. }) => {}
+            Ok(_) => {}
             Err(error) => self.read_result(now, me, id, ReadResult::Failed(error.to_string())),
         }
     }
@@ -281,6 +281,7 @@ impl Board {
     pub(in crate::proto::board) fn peer_failed(&mut self, now: Now, peer: &Id) {
         self.hint_failed(now, Some(peer));
         self.fail_ring_calls(now, peer);
+        self.fail_comparisons(now, peer);
         self.handover_failed(now, peer);
         let touched: Vec<u64> = self
             .operations

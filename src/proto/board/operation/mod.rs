@@ -315,7 +315,7 @@ impl Board {
                     self.out.store(batch)
                 };
                 if hint {
-                    self.want_handover(now);
+                    self.hint_kept(now, &item.key);
                 }
                 let purpose = StorePurpose::LocalWrite {
                     operation: id,

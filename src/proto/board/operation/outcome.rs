@@ -8,7 +8,7 @@ impl Board {
             return;
         };
         if now.time >= operation.deadline {
-            self.end_late(id);
+            self.end_late(now, id);
             return;
         }
         let key = operation.key.clone();
@@ -230,12 +230,13 @@ impl Board {
         let Step::Writing(writing) = &operation.step else {
             return;
         };
-        for copy in writing.write.uncovered() {
-            self.copy_lags(now, copy);
+        let (key, copies) = (operation.key.clone(), writing.write.uncovered());
+        for copy in copies {
+            self.copy_lags(now, copy, &key);
         }
     }
 
-    pub(super) fn end_late(&mut self, id: u64) {
+    pub(super) fn end_late(&mut self, now: Now, id: u64) {
         let Some(operation) = self.operations.running.get(&id) else {
             return;
         };
@@ -245,8 +246,9 @@ impl Board {
                     write::Verdict::Done(coverage) | write::Verdict::Failed(coverage) => coverage,
                     write::Verdict::Waiting => Coverage::default(),
                 };
-                for copy in writing.write.uncovered() {
-                    self.handover.note_lagging(copy);
+                let (key, copies) = (operation.key.clone(), writing.write.uncovered());
+                for copy in copies {
+                    self.copy_lags(now, copy, &key);
                 }
                 self.end_write(id, coverage);
             }
