@@ -4,8 +4,8 @@
 //! Whoever makes a change sends it to every live member. Whoever is told something merges it; if
 //! the two rosters still differ the answer is its whole state, so a pair of boards converges in
 //! one exchange. Each probe carries the sender's digest, so that a board that missed a change
-//! finds out within a probe or two. A change is on this board's flash before any message that follows from it leaves
-//! (`after` of a transmit).
+//! finds out within a probe or two. A change is on this board's flash before any message that
+//! follows from it leaves (`after` of a transmit).
 
 use std::collections::BTreeMap;
 use std::time::Duration;

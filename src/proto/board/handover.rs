@@ -772,6 +772,21 @@ impl Board {
         }
     }
 
+    /// How long after a pass the next is made.
+    fn wait_for_next(&mut self, other_view: bool, undone: bool) -> Duration {
+        if other_view {
+            OTHER_VIEW_TIME
+        } else if self.membership.is_leaving() {
+            RETRY_TIME
+        } else if undone {
+            // A board that is there and refuses (its medium is full, say) is asked ever less.
+            self.handover.futile = (self.handover.futile + 1).min(FUTILE_MAX);
+            RETRY_TIME * (1 << (self.handover.futile - 1))
+        } else {
+            GATHER_TIME
+        }
+    }
+
     fn end_pass(&mut self, now: Now) {
         let Some(pass) = self.handover.pass.take() else {
             return;
@@ -829,17 +844,7 @@ impl Board {
         if again {
             self.handover.wanted = true;
             self.handover.survey |= pass.survey;
-            let wait = if pass.other_view {
-                OTHER_VIEW_TIME
-            } else if leaving {
-                RETRY_TIME
-            } else if undone || waits {
-                // A board that is there and refuses (its medium is full, say) is asked ever less.
-                self.handover.futile = (self.handover.futile + 1).min(FUTILE_MAX);
-                RETRY_TIME * (1 << (self.handover.futile - 1))
-            } else {
-                GATHER_TIME
-            };
+            let wait = self.wait_for_next(pass.other_view, undone || waits);
             self.rearm(now.time + wait, Timer::Handover);
         } else {
             self.handover.futile = 0;
