@@ -89,7 +89,7 @@
 //!                 link (streams and hellos), scan, pointers (lookups),
 //!                 overview (what it says of itself), outbox; world, scenario*: its tests
 //!   ssdp/         advertiser  searcher  cache         session/      the hello
-//!   roster/       who belongs, a CRDT                 detector/     SWIM by foca: who is there
+//!   roster/       who belongs, a CRDT                 detector/     SWIM, votes: who is there
 //!   placement/    roster → copies of a key            replication/  one write or read: decided
 //!   ring/         pointers, structure chord | mesh,   clock/        hybrid (versions), lamport
 //!                 partial/ (Zave's Chord)
@@ -138,9 +138,14 @@
 //! - *The roster is a CRDT on every board's flash, moved up entry by entry in (generation,
 //!   standing).* Rejected: agreeing on each change by consensus, since a LAN of two or three boards
 //!   would often have no majority to admit a third.
-//! - *An absent board keeps its place until somebody strikes it off* (later also a majority, after
-//!   a grace time). Rejected: each board's own timer, by which the minority side of a partition
-//!   would rewrite the roster.
+//! - *An absent board keeps its place until somebody strikes it off, or a majority of the roster
+//!   has missed it for the grace time and votes so.* Rejected: each board's own timer, by which the
+//!   minority side of a partition would rewrite the roster.
+//! - *A board that was struck off and returns offers the writes of its own side since it was last
+//!   in sync with all, drops the rest and joins anew.* Rejected: joining with what it holds; what
+//!   was removed meanwhile, and forgotten by the others, would come back.
+//! - *Two votes hold a board down, or a majority of fewer voters; who hears nobody decides for
+//!   itself alone.* Rejected: the word of one board; a broken receiver would take everybody down.
 //! - *Boards that belong to nothing: the lowest id founds. Rings that meet: the lower cluster id
 //!   survives and the others join it.* Rejected: each founding and merging later, which makes
 //!   thirty merges of thirty boards that start at once.
@@ -222,8 +227,6 @@
 //!
 //! - *Boards in mode `partial`*: its machine is there (`proto/ring/partial/`, proved in
 //!   `tests/scale`); `proto/board` is to drive it where `RingMode` in [`base::member`] says so.
-//! - *Giving up absent boards by a vote of the majority*: `proto/roster` and
-//!   `proto/board/gossip.rs`, beside `forget`.
 //! - *Consensus and strong operations*: `proto/consensus`, joined in `proto/board`; `Consistency`
 //!   in [`base::call`] grows.
 //! - *Cluster keys, a MAC on frames*: `security`, and `proto/session` for the hello;

@@ -111,3 +111,11 @@ pub struct Item {
     /// What is under it.
     pub record: Record,
 }
+
+impl Item {
+    /// Bytes of the key and the value.
+    pub fn bytes(&self) -> usize {
+        let value = self.record.value.as_ref();
+        self.key.as_str().len() + value.map_or(0, |value| value.bytes().len())
+    }
+}

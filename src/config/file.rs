@@ -49,6 +49,11 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
         "on_terminate",
         "\"leave\" (hand everything over) or \"stop\" (come back soon): on_terminate = \"leave\"",
     ),
+    ("detector", "\"swim\" or \"phi\": detector = \"swim\""),
+    (
+        "grace_time_s",
+        "seconds from 1 to 31536000: grace_time_s = 600",
+    ),
     (
         "leave_timeout_s",
         "seconds from 1 to 3600: leave_timeout_s = 60",
@@ -101,6 +106,10 @@ pub struct File {
     pub hosts: Written<Vec<String>>,
     /// The routing strategy.
     pub structure: Written<String>,
+    /// When another board is taken for suspect.
+    pub detector: Written<String>,
+    /// Absent boards are given up after this, seconds.
+    pub grace_time_s: Written<i64>,
     /// What a termination signal means.
     pub on_terminate: Written<String>,
     /// Longest hand-over, seconds.

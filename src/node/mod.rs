@@ -206,6 +206,8 @@ fn board(config: &Config, who: &Who, identity: Identity) -> Result<(Board, Clock
         life: Life(random::<16>()?),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         structure: registry::structure(config.structure),
+        suspicion: registry::suspicion(config.detector),
+        grace_time: config.grace_time,
         tombstone_age: config.tombstone_age,
     };
     let rng = seeded(who.seed, 1);

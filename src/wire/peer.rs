@@ -3,7 +3,8 @@
 //! Payloads are postcard (a fixed binary layout: fields in the order declared here, varint
 //! integers, length-prefixed sequences; ids and keys as their raw bytes), except 0x12, whose
 //! first byte is a subtype: 0 = the digest of the sender's roster (u64 big-endian) and a SWIM
-//! packet as `proto/detector` reads it, 1 = boards declared down. Types 0x01 and 0x04 to 0x06 are
+//! packet as `proto/detector` reads it, 2 = a vote that a board
+//! is suspect. Types 0x01 and 0x04 to 0x06 are
 //! reserved for deltas between sites, consensus and storage.
 //!
 //! Everything read here is checked for form only; whether it is believed is `proto/session` and
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::frame::Frame;
 use crate::base::cell::Cell;
 use crate::base::endpoint::Name;
+use crate::base::id::Id;
 use crate::base::item::{Item, Key, Record};
 use crate::base::limit;
 use crate::base::member::{Cluster, Contact, Entry, Incarnation, Life};
@@ -60,14 +62,14 @@ pub enum Message {
         signature: Vec<u8>,
     },
     /// 0x12 subtype 0.
+    /// 0x12 subtype 2: the sender votes a board suspect.
+    Suspect(Suspicion),
     Swim {
         /// Digest of the sender's roster, so that a board hears of a change it missed.
         view: u64,
         /// What the detectors tell each other.
         packet: Bytes,
     },
-    /// 0x12 subtype 1: boards the sender declared down.
-    Down(Vec<Incarnation>),
     /// 0x13.
     RingCall {
         /// Chosen by the caller, returned in the reply.
@@ -142,6 +144,17 @@ pub struct Hello {
     pub contact: Contact,
 }
 
+/// A vote that a board is suspect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspicion {
+    /// Whom, in which start and renewal.
+    pub board: Incarnation,
+    /// Suspicions it had refuted within that renewal: a higher count refutes this one.
+    pub refuted: u16,
+    /// This board votes so as well, and the time to refute is over: the two hold it down.
+    pub second: Option<Id>,
+}
+
 /// A board's whole knowledge of who belongs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RosterState {
@@ -181,6 +194,13 @@ pub enum RingCall {
     },
     /// A JSON-RPC request for the receiver's service.
     Relay(Bytes),
+    /// The sender has missed this board for the grace time and votes to give it up.
+    GiveUp {
+        /// Whom.
+        board: Id,
+        /// Of its membership that is to end.
+        generation: u32,
+    },
 }
 
 /// Replies to [`RingCall`]s.
@@ -188,7 +208,7 @@ pub enum RingCall {
 pub enum RingReply {
     /// To join: admitted; and to roster.
     Roster(RosterState),
-    /// To roster: the same digest here, now durable.
+    /// To roster: the same digest here, now durable. To a vote: heard.
     Same,
     /// To list.
     Items {
@@ -376,6 +396,7 @@ impl Message {
                 signature: read(payload, kind)?,
             },
             SWIM => match payload.first() {
+                Some(2) => Message::Suspect(read(&payload[1..], kind)?),
                 Some(0) => match payload[1..].first_chunk() {
                     Some(view) => Message::Swim {
                         view: u64::from_be_bytes(*view),
@@ -383,7 +404,6 @@ impl Message {
                     },
                     None => return Err(malformed),
                 },
-                Some(1) => Message::Down(read(&payload[1..], kind)?),
                 _ => return Err(malformed),
             },
             RING_CALL => {
@@ -453,9 +473,9 @@ impl Message {
                 payload.extend_from_slice(packet);
                 (SWIM, payload)
             }
-            Message::Down(down) => {
-                let mut payload = vec![1];
-                payload.extend(write(down));
+            Message::Suspect(suspicion) => {
+                let mut payload = vec![2];
+                payload.extend(write(suspicion));
                 (SWIM, payload)
             }
             Message::RingCall { call, body } => (RING_CALL, write(&(call, body))),

@@ -13,7 +13,7 @@ use roundel::security::identity::Signer;
 use roundel::wire::frame::HEADER_BYTES;
 use roundel::wire::peer::{
     Hello, Message, RangePage, ReadResult, ReplicaWrite, RingCall, RingReply, RosterState,
-    WriteResult,
+    Suspicion, WriteResult,
 };
 
 use crate::namespace::alone;
@@ -70,15 +70,19 @@ fn one_of_each(hello: Hello) -> Vec<Message> {
     vec![
         Message::Hello(hello),
         Message::HelloAck { signature: vec![1] },
+        Message::Suspect(Suspicion {
+            board: Incarnation {
+                id: Id::ZERO,
+                boot: 1,
+                renewal: 1,
+            },
+            refuted: 0,
+            second: None,
+        }),
         Message::Swim {
             view: 0,
             packet: Bytes::from_static(b"\xff\xff\xff"),
         },
-        Message::Down(vec![Incarnation {
-            id: Id::ZERO,
-            boot: 1,
-            renewal: 1,
-        }]),
         Message::RingCall { call: 1, body },
         reply(RingReply::Same),
         reply(RingReply::Items {

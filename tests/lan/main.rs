@@ -2,6 +2,7 @@
 //! host's own interfaces. `./tests/run` runs it against the release binary, one test at a time:
 //! figures are of an otherwise idle machine, asserted at five times the goal, and printed.
 
+mod absence;
 mod failing;
 mod forming;
 mod harness;

@@ -101,7 +101,7 @@ impl Board {
                 self.watch.count("frames_refused");
             }
             Message::Swim { .. }
-            | Message::Down(_)
+            | Message::Suspect(_)
             | Message::Hello(_)
             | Message::HelloAck { .. } => {
                 self.watch.count("frames_misplaced");
@@ -175,6 +175,7 @@ impl Board {
             self.send(now, &from, &Message::ReadReply { operation, result });
             return;
         }
+        self.pace.note_client(now.time);
         let load = self.out.load(Load::Item(key));
         self.loads
             .insert(load, LoadPurpose::PeerRead { from, operation });
@@ -249,7 +250,13 @@ impl Board {
             return;
         };
         compare.left -= 1;
-        let wanted = compare.items[position as usize].1;
+        let (key, wanted) = compare.items[position as usize].clone();
+        if let Ok(Loaded::Item(Some(record))) = &result {
+            self.note_versions(&key, record.version, wanted);
+        }
+        let Some(compare) = self.compares.tasks.get_mut(&task) else {
+            return;
+        };
         match result {
             Ok(Loaded::Item(None)) if compare.exact => {}
             Ok(Loaded::Item(Some(record))) if record.version == wanted => {}

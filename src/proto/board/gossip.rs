@@ -38,11 +38,23 @@ const PERSIST_RETRY_TIME: Duration = Duration::from_secs(1);
 /// A ring call is answered within this.
 pub(super) const RING_CALL_TIME: Duration = Duration::from_millis(1_500);
 
+/// Boards that enter this ring from another: they have been members before, and not here.
+fn strangers(roster: &Roster, state: &RosterState) -> Vec<Id> {
+    let enters = |entry: &&Entry| {
+        entry.standing == Standing::Joining
+            && entry.generation > 1
+            && roster.entry(&entry.id).is_none()
+    };
+    let entries = state.entries.iter().filter(enters);
+    entries.map(|entry| entry.id).collect()
+}
+
 /// Why a ring call was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum CallPurpose {
     Join,
     Exchange,
+    GiveUp,
     /// A copy refused an operation because its roster differs.
     ExchangeFor(u64),
     List {
@@ -140,7 +152,7 @@ impl Board {
                 let reason = format!("board {} does not answer; try again", from.short());
                 self.out.answer(call, Err(CallError::unavailable(reason)));
             }
-            (CallPurpose::Exchange, _) => {}
+            (CallPurpose::Exchange | CallPurpose::GiveUp, _) => {}
         }
     }
 
@@ -153,6 +165,9 @@ impl Board {
                 self.state_unless(digest, Some(&state.cluster))
             }
             RingCall::Digest(digest) => self.state_unless(digest, None),
+            RingCall::GiveUp { board, generation } => {
+                self.give_up_voted(now, from, board, generation)
+            }
             RingCall::List {
                 prefix,
                 after,
@@ -234,7 +249,9 @@ impl Board {
                 let Some(roster) = self.roster.as_mut() else {
                     return;
                 };
+                let strangers = strangers(roster, state);
                 let changes = roster.merge(state);
+                self.note_strangers(now, &strangers);
                 if let Some(contact) = state.contacts.iter().find(|c| c.id == self.me) {
                     self.look_for_clone(now, contact.endpoint);
                 }
@@ -302,6 +319,7 @@ impl Board {
             self.operations_again(now);
             self.hurry_handover(now);
             self.hurry_gossip(now);
+            self.count_absence(now);
             self.own_standing(now);
         }
     }
@@ -337,7 +355,7 @@ impl Board {
         };
         self.out.events.extend(event);
         if !entry.standing.belongs() && entry.id != self.me {
-            self.detector.remove(now.time, &entry.id, None);
+            self.detector.remove(now.time, &entry.id);
             self.heard_enough();
         }
         if entry.standing == Standing::Forgotten && self.phase == Phase::Joined {
@@ -436,7 +454,9 @@ impl Board {
             self.gossip.dirty = true;
             return;
         }
-        let value = Some(Bytes::from(roster.to_bytes()));
+        let mut bytes = roster.to_bytes();
+        bytes.extend(self.membership.note());
+        let value = Some(Bytes::from(bytes));
         let batch = Batch {
             changes: vec![Change::Meta {
                 name: META_ROSTER,

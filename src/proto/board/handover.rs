@@ -132,6 +132,8 @@ pub(super) struct Handover {
     under_replicated: u64,
     transferred: u64,
     takers: BTreeSet<Id>,
+    /// The store was empty when it was last discarded.
+    emptied: bool,
     /// Passes in a row that left something undone.
     futile: u32,
 }
@@ -163,6 +165,15 @@ impl Handover {
 
     pub(super) fn is_discarding(&self) -> bool {
         self.discarding
+    }
+
+    /// The board is compared with in the next pass.
+    pub(super) fn note_lagging(&mut self, board: Id) {
+        self.lagging.insert(board);
+    }
+
+    pub(super) fn is_emptied(&self) -> bool {
+        self.emptied
     }
 }
 
@@ -265,6 +276,7 @@ impl Board {
     /// before it joins, so that nothing removed meanwhile returns with it.
     pub(super) fn discard_items(&mut self) {
         self.handover.discarding = true;
+        self.handover.emptied = false;
         self.load_handover_page(None);
     }
 
@@ -294,6 +306,12 @@ impl Board {
         let boards = view.new_boards();
         self.handover.lagging.retain(|id| boards.contains(id));
         self.handover.differing.retain(|id, _| boards.contains(id));
+        if self.membership.is_returning() {
+            // It is no copy of anything, so there is nobody to be compared with.
+            self.handover.lagging.clear();
+            self.handover.differing.clear();
+            self.handover.not_compared.clear();
+        }
         if view.is_settled() && self.compare_lagging(now) {
             return;
         }
@@ -457,12 +475,23 @@ impl Board {
         }
         match next {
             Some(_) => self.load_handover_page(next),
-            None => self.handover.discarding = false,
+            None => {
+                self.handover.discarding = false;
+                self.handover.emptied = items.is_empty();
+            }
         }
     }
 
     /// Decides to whom an item of this board is to be offered.
     fn sort_item(&self, pass: &mut Pass, item: Item) -> Offered {
+        if !self.may_offer(&item.record.version) {
+            return Offered {
+                item,
+                displaced: false,
+                copies: 0,
+                unconfirmed: BTreeSet::new(),
+            };
+        }
         let copies = pass.view.target(&item.key.point());
         let displaced = !copies.contains(&self.me);
         let present = |id: &Id| self.is_present(id);
@@ -614,12 +643,18 @@ impl Board {
     }
 
     /// Sends what may be sent; when the page is dealt with, drops, and goes on to the next.
-    fn advance_pass(&mut self, now: Now) {
+    pub(super) fn advance_pass(&mut self, now: Now) {
         loop {
             let Some(pass) = self.handover.pass.as_mut() else {
                 return;
             };
-            if pass.pushes.len() >= limit::HANDOVER_WINDOW {
+            let unconfirmed = pass
+                .pushes
+                .values()
+                .map(|(_, at)| pass.page[*at].item.bytes());
+            if pass.pushes.len() >= limit::HANDOVER_WINDOW
+                || unconfirmed.sum::<usize>() >= limit::HANDOVER_WINDOW_BYTES
+            {
                 return;
             }
             let Some((peer, position)) = pass.queue.pop_front() else {
@@ -627,6 +662,14 @@ impl Board {
             };
             if pass.failed.contains(&peer) {
                 continue;
+            }
+            let bytes = pass.page[position].item.bytes();
+            if let Err(at) = self.pace.take(now.time, bytes) {
+                // Clients come first: the rest follows at its share.
+                pass.queue.push_front((peer, position));
+                pass.moved = now.time;
+                self.rearm(at, Timer::Pace);
+                return;
             }
             let operation = self.out.draw() << 8;
             pass.pushes.insert(operation, (peer, position));
@@ -665,6 +708,7 @@ impl Board {
             .as_ref()
             .and_then(|r| r.entry(&self.me))
             .map(|e| e.standing);
+        let may_lack = self.may_lack();
         let Some(pass) = self.handover.pass.as_mut() else {
             return;
         };
@@ -676,8 +720,10 @@ impl Board {
             age_ms >= limit::HINT_AGE_MAX.as_millis() as u64
         };
         let displaced = page.iter().filter(|offered| offered.displaced);
-        let (confirmed, left): (Vec<&Offered>, Vec<&Offered>) =
-            displaced.partition(|offered| offered.may_drop(may_drop && is_old(offered)));
+        let (confirmed, left): (Vec<&Offered>, Vec<&Offered>) = displaced.partition(|offered| {
+            let old = may_drop && is_old(offered);
+            offered.unconfirmed.len() <= may_lack || offered.may_drop(old)
+        });
         pass.displaced_left += left.len() as u64;
         if standing == Some(Standing::Leaving) {
             self.handover.transferred += confirmed.len() as u64;
@@ -726,6 +772,21 @@ impl Board {
         }
     }
 
+    /// How long after a pass the next is made.
+    fn wait_for_next(&mut self, other_view: bool, undone: bool) -> Duration {
+        if other_view {
+            OTHER_VIEW_TIME
+        } else if self.membership.is_leaving() {
+            RETRY_TIME
+        } else if undone {
+            // A board that is there and refuses (its medium is full, say) is asked ever less.
+            self.handover.futile = (self.handover.futile + 1).min(FUTILE_MAX);
+            RETRY_TIME * (1 << (self.handover.futile - 1))
+        } else {
+            GATHER_TIME
+        }
+    }
+
     fn end_pass(&mut self, now: Now) {
         let Some(pass) = self.handover.pass.take() else {
             return;
@@ -749,6 +810,13 @@ impl Board {
         self.handover.askers.retain(|id, _| stays(id));
         let undone = pass.failed.iter().any(|id| self.is_present(id))
             || self.handover.askers.keys().any(|id| self.is_present(id));
+        let lagging = &self.handover.lagging;
+        let confirmed = pass.targets.keys().filter(|id| !lagging.contains(id));
+        let confirmed = confirmed.copied().collect();
+        self.pass_confirmed(&confirmed);
+        if self.has_offered(now, pass.survey && pass.displaced_left == 0) {
+            return;
+        }
         let leaving = self.membership.is_leaving();
         let standing = self
             .roster
@@ -771,21 +839,12 @@ impl Board {
                 return;
             }
         }
-        let again = self.handover.wanted || undone || (leaving && pass.displaced_left > 0);
+        let waits = leaving || self.membership.is_returning();
+        let again = self.handover.wanted || undone || (waits && pass.displaced_left > 0);
         if again {
             self.handover.wanted = true;
             self.handover.survey |= pass.survey;
-            let wait = if pass.other_view {
-                OTHER_VIEW_TIME
-            } else if leaving {
-                RETRY_TIME
-            } else if undone {
-                // A board that is there and refuses (its medium is full, say) is asked ever less.
-                self.handover.futile = (self.handover.futile + 1).min(FUTILE_MAX);
-                RETRY_TIME * (1 << (self.handover.futile - 1))
-            } else {
-                GATHER_TIME
-            };
+            let wait = self.wait_for_next(pass.other_view, undone || waits);
             self.rearm(now.time + wait, Timer::Handover);
         } else {
             self.handover.futile = 0;

@@ -290,6 +290,7 @@ impl Board {
         match &mut link.state {
             State::Up(peer) => {
                 let peer = *peer;
+                self.detector.heard(now.time, &peer);
                 self.handle_message(now, peer, message);
             }
             State::Hello(handshake) => {

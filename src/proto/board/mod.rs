@@ -22,12 +22,17 @@ mod membership;
 mod operation;
 mod outbox;
 mod overview;
+mod pace;
 mod pointers;
 mod scan;
 #[cfg(test)]
 mod scenario;
 #[cfg(test)]
+mod scenario_absence;
+#[cfg(test)]
 mod scenario_repair;
+#[cfg(test)]
+mod scenario_return;
 #[cfg(test)]
 mod scenario_review;
 mod sync;
@@ -51,11 +56,12 @@ use crate::base::store::{Batch, Load, LoadId, Loaded, Outcome, StoreError, Store
 use crate::base::time::{Now, Time};
 use crate::base::version::Stamp;
 use crate::proto::clock::hybrid::Hybrid;
+use crate::proto::detector::strategy::Strategy;
 use crate::proto::detector::{Detector, Peer};
 use crate::proto::placement::View;
 use crate::proto::ring::Pointers;
 use crate::proto::ring::structure::Structure;
-use crate::proto::roster::Roster;
+use crate::proto::roster::{Roster, RosterError};
 use crate::security::identity::Signer;
 use crate::wire::frame::Frame;
 use crate::wire::peer::{Message, SyncRequest};
@@ -82,6 +88,10 @@ pub struct Settings {
     pub version: String,
     /// How it addresses its neighbours.
     pub structure: Box<dyn Structure>,
+    /// When it takes another board for suspect; each detector gets a fresh one of its kind.
+    pub suspicion: Box<dyn Strategy>,
+    /// Members absent for this long are given up, if a majority of the roster says so.
+    pub grace_time: Duration,
     /// How long every board must have confirmed a tombstone before it goes
     /// ([`limit::TOMBSTONE_AGE`](crate::base::limit::TOMBSTONE_AGE) unless configured).
     pub tombstone_age: Duration,
@@ -118,6 +128,8 @@ enum Timer {
     Ask,
     LeaveDeadline,
     Persist,
+    GiveUp,
+    Pace,
     AntiEntropy,
     Comparison(u64),
     HintReview,
@@ -185,6 +197,7 @@ pub struct Board {
     operations: operation::Operations,
     compares: copy::Compares,
     handover: handover::Handover,
+    pace: pace::Pace,
     sync: sync::Sync,
     collect: collect::Collect,
     scans: scan::Scans,
@@ -204,7 +217,11 @@ impl Board {
         };
         let detector_seed: [u8; 32] = rng.random();
         Board {
-            detector: Detector::new(peer, crate::base::rng::seeded(detector_seed, 1)),
+            detector: Detector::new(
+                peer,
+                crate::base::rng::seeded(detector_seed, 1),
+                settings.suspicion.fresh(),
+            ),
             settings,
             signer,
             me,
@@ -225,6 +242,7 @@ impl Board {
             operations: operation::Operations::default(),
             compares: copy::Compares::default(),
             handover: handover::Handover::default(),
+            pace: pace::Pace::default(),
             sync: sync::Sync::default(),
             collect: collect::Collect::default(),
             scans: scan::Scans::default(),
@@ -238,8 +256,12 @@ impl Board {
         if let Some(stamp) = high_water {
             self.clock = Hybrid::restored(stamp);
         }
-        let roster = roster.map(|bytes| Roster::from_bytes(&bytes)).transpose();
-        match roster {
+        let roster = roster.map(|bytes| {
+            let (roster, note) = Roster::from_bytes(&bytes)?;
+            self.membership.restore_note(note);
+            Ok::<Roster, RosterError>(roster)
+        });
+        match roster.transpose() {
             Ok(roster) => self.begin(now, roster),
             Err(error) => self.phase = Phase::Failed(error.to_string()),
         }
@@ -260,14 +282,11 @@ impl Board {
             .and_then(|frame| Message::from_frame(&frame).ok());
         match (message, self.member_at(&from)) {
             (Some(Message::Swim { view, packet }), Some(peer)) if self.phase == Phase::Joined => {
-                self.detector.handle_packet(now.time, &packet);
+                self.detector.handle_packet(now.time, &peer, &packet);
                 self.view_heard(now, &peer, view);
             }
-            (Some(Message::Down(down)), Some(_)) if self.phase == Phase::Joined => {
-                for incarnation in down.iter().filter(|i| i.id != self.me) {
-                    self.detector
-                        .remove(now.time, &incarnation.id, Some(incarnation));
-                }
+            (Some(Message::Suspect(suspicion)), Some(from)) if self.phase == Phase::Joined => {
+                self.detector.handle_suspicion(now.time, &from, &suspicion);
             }
             _ => self.watch.count("datagrams_dropped"),
         }
@@ -388,6 +407,8 @@ impl Board {
                 Timer::Ask => self.ask_holders(now),
                 Timer::LeaveDeadline => self.leave_late(now),
                 Timer::Persist => self.persist_roster(),
+                Timer::GiveUp => self.give_up_due(now),
+                Timer::Pace => self.advance_pass(now),
                 Timer::HintReview => self.want_handover(now),
                 Timer::AntiEntropy => self.sync_round(now),
                 Timer::Comparison(operation) => self.comparison_late(now, operation),
@@ -397,7 +418,7 @@ impl Board {
     }
 
     /// The driver's loop ran this late: suspicions are given more time.
-    pub fn handle_lag(&mut self, now: Now, lag: std::time::Duration) {
+    pub fn handle_lag(&mut self, now: Now, lag: Duration) {
         self.detector.note_lag(now.time, lag);
     }
 
@@ -553,7 +574,9 @@ impl Board {
     /// Belongs to the roster and is alive.
     fn is_present(&self, id: &Id) -> bool {
         let belongs = self.roster.as_ref().is_some_and(|roster| roster.has(id));
-        belongs && self.detector.is_alive(id)
+        // Members answer no probes of a board that was struck off, but speak with it on links.
+        let speaks = self.membership.is_returning() && self.links.is_up(id);
+        belongs && (self.detector.is_alive(id) || speaks)
     }
 
     fn member_ids(&self) -> Vec<Id> {
@@ -580,7 +603,7 @@ impl Board {
             .collect()
     }
 
-    fn jitter_ms(&mut self, low: u64, high: u64) -> std::time::Duration {
-        std::time::Duration::from_millis(self.rng.random_range(low..=high))
+    fn jitter_ms(&mut self, low: u64, high: u64) -> Duration {
+        Duration::from_millis(self.rng.random_range(low..=high))
     }
 }

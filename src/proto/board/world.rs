@@ -17,9 +17,12 @@ use crate::base::rng::seeded;
 use crate::base::store::Change;
 use crate::base::time::WallTime;
 use crate::base::tree::Tree;
+use crate::proto::detector::swim::Swim;
 use crate::proto::ring::structure::Chord;
 use crate::security::identity::Identity;
 use crate::wire::frame;
+
+mod fault;
 
 const WALL_START_MS: u64 = 1_790_000_000_000;
 const NETWORK_DELAY: Duration = Duration::from_micros(300);
@@ -54,6 +57,9 @@ pub(super) struct Node {
     pub(super) wall_ahead_ms: u64,
     /// Loads asked of its medium.
     pub(super) loads: usize,
+    /// Bytes a second its medium writes, one batch after the other; none: all at once.
+    pub(super) store_rate: Option<u64>,
+    store_free: Time,
 }
 
 enum Delivery {
@@ -81,6 +87,9 @@ pub(super) struct World {
     pub(super) lag: BTreeMap<(usize, usize), Duration>,
     /// Streams asked for.
     pub(super) opened: usize,
+    pub(super) grace_time: Duration,
+    /// Batches that became durable.
+    pub(super) commits: usize,
     /// How long tombstones must have been confirmed.
     pub(super) tombstone_age: Duration,
     /// Bytes of frames sent over streams and in datagrams of a board's own, by type.
@@ -107,6 +116,8 @@ impl World {
                     store_delay: STORE_DELAY,
                     wall_ahead_ms: 0,
                     loads: 0,
+                    store_rate: None,
+                    store_free: Time::ZERO,
                 }
             })
             .collect();
@@ -125,6 +136,8 @@ impl World {
             stalled: BTreeSet::new(),
             lag: BTreeMap::new(),
             opened: 0,
+            grace_time: Duration::from_secs(600),
+            commits: 0,
             tombstone_age: crate::base::limit::TOMBSTONE_AGE,
             sent: BTreeMap::new(),
         }
@@ -188,6 +201,8 @@ impl World {
             life: Life(((index as u128) << 64 | u128::from(node.life)).to_be_bytes()),
             version: "test".into(),
             structure: Box::new(Chord),
+            suspicion: Box::new(Swim::default()),
+            grace_time: self.grace_time,
             tombstone_age: self.tombstone_age,
         };
         let signer = Box::new(Identity::from_pkcs8(&node.pkcs8).unwrap());
@@ -251,24 +266,8 @@ impl World {
         }
     }
 
-    pub(super) fn partition(&mut self, groups: &[&[usize]]) {
-        for (i, a) in groups.iter().enumerate() {
-            for b in &groups[i + 1..] {
-                for x in a.iter() {
-                    for y in b.iter() {
-                        self.cut.insert((*x.min(y), *x.max(y)));
-                    }
-                }
-            }
-        }
-    }
-
-    pub(super) fn heal(&mut self) {
-        self.cut.clear();
-    }
-
     fn is_cut(&self, a: usize, b: usize) -> bool {
-        self.cut.contains(&(a.min(b), a.max(b)))
+        self.cut.contains(&(a, b))
     }
 
     fn deliver(&mut self, after: Duration, delivery: Delivery, to: usize) {
@@ -296,7 +295,7 @@ impl World {
             };
             let board = &mut running.board;
             if let Some((id, batch)) = board.poll_store() {
-                let delay = self.nodes[index].store_delay;
+                let delay = self.commit_time(index, &batch);
                 self.deliver(delay, Delivery::Store(index, id, batch), index);
             } else if let Some((id, load)) = board.poll_load() {
                 self.nodes[index].loads += 1;
@@ -475,6 +474,7 @@ impl World {
             Delivery::Datagram(_, from, bytes) => running.board.handle_datagram(now, from, &bytes),
             Delivery::Loaded(_, id, result) => running.board.handle_loaded(now, id, result),
             Delivery::Store(_, id, batch) => {
+                self.commits += 1;
                 let result = match node.full {
                     true => Err(StoreError::Full {
                         free_bytes: 1,

@@ -15,6 +15,8 @@
 //! Contacts (where a board is) travel along; the newest (boot, renewal) wins. What the roster
 //! means for copies is `proto/placement`.
 
+pub mod absence;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -105,18 +107,19 @@ impl Roster {
         roster
     }
 
-    /// Reads what [`Roster::to_bytes`] wrote.
+    /// Reads what [`Roster::to_bytes`] wrote, and returns what follows it.
     ///
     /// # Errors
     /// [`RosterError`]; the bytes are to be left as they are.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, RosterError> {
+    pub fn from_bytes(bytes: &[u8]) -> Result<(Self, &[u8]), RosterError> {
         match bytes.first() {
             Some(&LAYOUT) => {}
             Some(&got) if got > LAYOUT => return Err(RosterError::Newer { got }),
             _ => return Err(RosterError::Damaged),
         }
-        let stored: Stored = postcard::from_bytes(bytes).map_err(|_| RosterError::Damaged)?;
-        Ok(Roster::from_state(stored.state))
+        let (stored, rest) =
+            postcard::take_from_bytes::<Stored>(bytes).map_err(|_| RosterError::Damaged)?;
+        Ok((Roster::from_state(stored.state), rest))
     }
 
     /// The bytes to keep on flash.
@@ -346,7 +349,11 @@ mod tests {
         #[test]
         fn bytes_on_flash_are_read_back(a in state()) {
             let roster = Roster::from_state(a);
-            prop_assert_eq!(Roster::from_bytes(&roster.to_bytes()).unwrap(), roster);
+            let mut bytes = roster.to_bytes();
+            bytes.extend_from_slice(b"note");
+            let (read, rest) = Roster::from_bytes(&bytes).unwrap();
+            prop_assert_eq!(read, roster);
+            prop_assert_eq!(rest, b"note");
         }
     }
 

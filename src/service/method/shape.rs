@@ -192,6 +192,17 @@ struct MemberRow<'a> {
     for_ms: u64,
     boot: u64,
     location: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    giving_up: Option<GivingUpRow>,
+}
+
+/// How an absent board stands to being given up.
+#[derive(Serialize)]
+struct GivingUpRow {
+    after_ms: u64,
+    votes: usize,
+    present: usize,
+    needed: usize,
 }
 
 fn standing(standing: Standing) -> &'static str {
@@ -241,6 +252,12 @@ impl<'a> From<&'a Overview> for ClusterRow<'a> {
                     location: member
                         .endpoint
                         .map(|endpoint| format!("http://{endpoint}/description.xml")),
+                    giving_up: member.giving_up.map(|it| GivingUpRow {
+                        after_ms: u64::try_from(it.after.as_millis()).unwrap_or(u64::MAX),
+                        votes: it.votes,
+                        present: it.present,
+                        needed: it.needed,
+                    }),
                 })
                 .collect(),
         }

@@ -9,7 +9,6 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use super::*;
-use crate::base::id::Id;
 use crate::base::item::Value;
 use crate::base::member::{ClusterId, RingMode, Standing};
 use crate::base::version::Stamp;
@@ -157,6 +156,7 @@ fn ring_call() -> impl Strategy<Value = RingCall> {
             }
         }),
         bytes(300).prop_map(RingCall::Relay),
+        (id(), any::<u32>()).prop_map(|(board, generation)| RingCall::GiveUp { board, generation }),
     ]
 }
 
@@ -254,8 +254,14 @@ fn any_message() -> impl Strategy<Value = Message> {
     prop_oneof![
         hello().prop_map(Message::Hello),
         vec(any::<u8>(), 0..80).prop_map(|signature| Message::HelloAck { signature }),
+        (incarnation(), any::<u16>(), option::of(id())).prop_map(|(board, refuted, second)| {
+            Message::Suspect(Suspicion {
+                board,
+                refuted,
+                second,
+            })
+        }),
         (any::<u64>(), bytes(300)).prop_map(|(view, packet)| Message::Swim { view, packet }),
-        vec(incarnation(), 0..5).prop_map(Message::Down),
         (any::<u64>(), ring_call()).prop_map(|(call, body)| Message::RingCall { call, body }),
         (any::<u64>(), ring_reply()).prop_map(|(call, body)| Message::RingReply { call, body }),
         write.prop_map(|(operation, view, hint, item)| {
@@ -291,7 +297,7 @@ fn variant(message: &Message) -> (u8, u8) {
         Message::Hello(_) => (0, 0),
         Message::HelloAck { .. } => (1, 0),
         Message::Swim { .. } => (2, 0),
-        Message::Down(_) => (3, 0),
+        Message::Suspect(_) => (3, 0),
         Message::RingCall { body, .. } => {
             let which = match body {
                 RingCall::Join { .. } => 0,
@@ -299,6 +305,7 @@ fn variant(message: &Message) -> (u8, u8) {
                 RingCall::Digest(_) => 2,
                 RingCall::List { .. } => 3,
                 RingCall::Relay(_) => 4,
+                RingCall::GiveUp { .. } => 5,
             };
             (4, which)
         }
@@ -377,7 +384,7 @@ fn every_variant_is_drawn() {
     let strategy = any_message();
     let draw = |_| variant(&strategy.new_tree(&mut runner).unwrap().current());
     let drawn: std::collections::BTreeSet<_> = (0..1_000).map(draw).collect();
-    assert_eq!(drawn.len(), 14 + 4 + 4 + 5 + 3 + 5 + 1 + 4, "{drawn:?}");
+    assert_eq!(drawn.len(), 14 + 5 + 4 + 5 + 3 + 5 + 1 + 4, "{drawn:?}");
 }
 
 #[test]

@@ -172,6 +172,7 @@ impl Board {
             hedged: false,
         };
         self.operations.running.insert(id, operation);
+        self.pace.note_client(now.time);
         self.arm(now.time + limit::COPY_ANSWER_TIME_MAX, Timer::Operation(id));
         self.start_operation(now, id);
         Ok(None)
