@@ -96,6 +96,8 @@ struct Pass {
     /// Every item is looked at, and the figures are made anew.
     survey: bool,
     targets: BTreeMap<Id, Scope>,
+    /// Targets that have everything they should of this board once the pass has ended.
+    whole: BTreeSet<Id>,
     failed: BTreeSet<Id>,
     /// Some board's roster differed: that passes soon.
     other_view: bool,
@@ -122,6 +124,8 @@ pub(super) struct Handover {
     comparing: BTreeSet<Id>,
     /// Those that could not be compared this time.
     not_compared: BTreeMap<Id, NoFinding>,
+    /// Those that were compared, all cells of them, for the next pass.
+    compared: BTreeSet<Id>,
     /// What boards were found to differ in.
     differing: BTreeMap<Id, CellSet>,
     /// The next pass is a survey.
@@ -247,6 +251,7 @@ impl Board {
         match finding {
             Ok(cells) => {
                 self.handover.lagging.remove(&peer);
+                self.handover.compared.insert(peer);
                 let known = self.handover.differing.entry(peer);
                 known.or_insert_with(CellSet::empty).extend(&cells);
             }
@@ -354,6 +359,11 @@ impl Board {
         // Whoever lags again while the pass is under way lags for the next one.
         let lagging = &mut self.handover.lagging;
         lagging.retain(|id| !targets.contains_key(id));
+        let compared = std::mem::take(&mut self.handover.compared);
+        let whole = match view.is_settled() {
+            true => compared,
+            false => targets.keys().copied().collect(),
+        };
         let other_view = not_compared.values().any(|w| *w == NoFinding::OtherView);
         self.handover.pass = Some(Pass {
             view,
@@ -361,6 +371,7 @@ impl Board {
             more: true,
             survey,
             targets,
+            whole,
             failed: not_compared.into_keys().collect(),
             other_view,
             page: Vec::new(),
@@ -798,7 +809,7 @@ impl Board {
         for target in pass.targets.keys() {
             if pass.failed.contains(target) {
                 self.handover.lagging.insert(*target);
-            } else if !self.handover.lagging.contains(target)
+            } else if pass.whole.contains(target)
                 && let Some(operation) = self.handover.askers.remove(target)
             {
                 let done = RangePage::Done { operation };
@@ -810,9 +821,7 @@ impl Board {
         self.handover.askers.retain(|id, _| stays(id));
         let undone = pass.failed.iter().any(|id| self.is_present(id))
             || self.handover.askers.keys().any(|id| self.is_present(id));
-        let lagging = &self.handover.lagging;
-        let confirmed = pass.targets.keys().filter(|id| !lagging.contains(id));
-        let confirmed = confirmed.copied().collect();
+        let confirmed = pass.whole.difference(&pass.failed).copied().collect();
         self.pass_confirmed(&confirmed);
         if self.has_offered(now, pass.survey && pass.displaced_left == 0) {
             return;
