@@ -1,0 +1,155 @@
+//! The invariants of the world: every hundred steps, and at rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use roundel::base::call::NodeState;
+use roundel::base::id::Id;
+use roundel::base::item::Key;
+use roundel::proto::placement::View;
+
+use crate::model::Model;
+use crate::world::World;
+
+/// A call is answered within this: an operation's five seconds and some for the driver's lag.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(7);
+
+/// What must hold at any moment.
+pub fn check_world(world: &World) -> Result<(), String> {
+    check_holders(world)?;
+    check_placement(world)?;
+    check_answers(world)
+}
+
+/// No acknowledged put is without an intact holder.
+fn check_holders(world: &World) -> Result<(), String> {
+    for index in 0..world.model.keys() {
+        let Some(demand) = world.model.demand(index) else {
+            continue;
+        };
+        if !demand.is_put || demand.may_be_removed {
+            continue;
+        }
+        let key = Model::key(index);
+        let holds = |version| version >= demand.version;
+        if !(world.nodes.iter()).any(|node| node.version(&key).is_some_and(holds)) {
+            return Err(format!(
+                "key{index} has no holder; acknowledged was {demand:?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Equal rosters place every key on the same boards.
+fn check_placement(world: &World) -> Result<(), String> {
+    let mut placed: BTreeMap<u64, Vec<Vec<Id>>> = BTreeMap::new();
+    for node in world.nodes.iter().filter(|node| node.is_up()) {
+        let Some(roster) = node.roster() else {
+            continue;
+        };
+        let Some(view) = View::of(&roster) else {
+            continue;
+        };
+        let keys = (0..world.model.keys().min(2)).map(Model::key);
+        let copies: Vec<_> = keys.map(|key| view.target(&key.point())).collect();
+        for copies in &copies {
+            let distinct: BTreeSet<_> = copies.iter().collect();
+            let count = view.new_boards().len().min(3);
+            if distinct.len() != copies.len() || copies.len() != count {
+                return Err(format!("a key is placed on {copies:?}"));
+            }
+        }
+        let first = placed
+            .entry(roster.digest())
+            .or_insert_with(|| copies.clone());
+        if *first != copies {
+            return Err("equal rosters place a key differently".into());
+        }
+    }
+    Ok(())
+}
+
+/// Every call to a board that runs is answered in time.
+fn check_answers(world: &World) -> Result<(), String> {
+    for node in &world.nodes {
+        let Some(running) = &node.running else {
+            continue;
+        };
+        for operation in running.waiting.values() {
+            let operation = &world.model.operations[*operation];
+            let since = operation.asked.max(node.paused_until);
+            if world.now.since(since) > ANSWER_TIME_MAX {
+                return Err(format!("no answer in time to {operation:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One ring of exactly the boards that run: each sees all of them, alive and settled.
+pub fn check_one_ring(world: &mut World) -> Result<(), String> {
+    let up: Vec<usize> = world.up();
+    let mut expected: Vec<Id> = up.iter().map(|i| world.nodes[*i].card.id()).collect();
+    expected.sort();
+    let mut clusters = BTreeSet::new();
+    for index in up {
+        let Some(overview) = world.overview(index) else {
+            return Err(format!("board {index} gives no overview"));
+        };
+        let members = overview.members.iter();
+        let alive: Vec<Id> = members.filter(|m| m.alive).map(|m| m.id).collect();
+        if alive != expected || overview.state != NodeState::Active || !overview.settled {
+            return Err(format!(
+                "board {index} is {:?}, settled {}, and sees {} of {} boards alive",
+                overview.state,
+                overview.settled,
+                alive.len(),
+                expected.len()
+            ));
+        }
+        clusters.insert(overview.cluster.map(|cluster| cluster.id));
+    }
+    match clusters.len() {
+        1 => Ok(()),
+        count => Err(format!("{count} rings")),
+    }
+}
+
+/// Rosters are equal, every copy of every key holds the same, and nobody else holds it.
+pub fn check_copies(world: &World) -> Result<(), String> {
+    let up = world.up();
+    let rosters: BTreeSet<u64> = up
+        .iter()
+        .map(|index| world.nodes[*index].roster().map_or(0, |r| r.digest()))
+        .collect();
+    if rosters.len() != 1 {
+        return Err(format!("{} different rosters on flash", rosters.len()));
+    }
+    let roster = world.nodes[up[0]].roster().ok_or("no roster on flash")?;
+    let view = View::of(&roster).ok_or("no placement")?;
+    let mut keys: BTreeSet<Key> = BTreeSet::new();
+    for index in &up {
+        let store = world.nodes[*index].store.as_ref();
+        keys.extend(store.into_iter().flat_map(|store| store.keys().cloned()));
+    }
+    for key in keys {
+        let copies = view.target(&key.point());
+        let mut versions = BTreeSet::new();
+        for index in &up {
+            let node = &world.nodes[*index];
+            let version = node.version(&key);
+            match copies.contains(&node.card.id()) {
+                true => drop(versions.insert(version)),
+                false if version.is_some() => {
+                    return Err(format!("board {index} holds {key} and is no copy of it"));
+                }
+                false => {}
+            }
+        }
+        if versions.len() != 1 {
+            return Err(format!("the copies of {key} differ: {versions:?}"));
+        }
+    }
+    Ok(())
+}
