@@ -116,8 +116,9 @@ pub fn check_one_ring(world: &mut World) -> Result<(), String> {
     }
 }
 
-/// Rosters are equal, every copy of every key holds the same, and nobody else holds it.
-pub fn check_copies(world: &World) -> Result<(), String> {
+/// One ring, rosters are equal on flash, and nobody holds what it is no copy of.
+pub fn check_placed(world: &mut World) -> Result<(), String> {
+    check_one_ring(world)?;
     let up = world.up();
     let rosters: BTreeSet<u64> = up
         .iter()
@@ -126,30 +127,47 @@ pub fn check_copies(world: &World) -> Result<(), String> {
     if rosters.len() != 1 {
         return Err(format!("{} different rosters on flash", rosters.len()));
     }
-    let roster = world.nodes[up[0]].roster().ok_or("no roster on flash")?;
-    let view = View::of(&roster).ok_or("no placement")?;
-    let mut keys: BTreeSet<Key> = BTreeSet::new();
-    for index in &up {
-        let store = world.nodes[*index].store.as_ref();
-        keys.extend(store.into_iter().flat_map(|store| store.keys().cloned()));
-    }
-    for key in keys {
+    let view = view(world)?;
+    for key in held(world) {
         let copies = view.target(&key.point());
-        let mut versions = BTreeSet::new();
         for index in &up {
             let node = &world.nodes[*index];
-            let version = node.version(&key);
-            match copies.contains(&node.card.id()) {
-                true => drop(versions.insert(version)),
-                false if version.is_some() => {
-                    return Err(format!("board {index} holds {key} and is no copy of it"));
-                }
-                false => {}
+            if node.version(&key).is_some() && !copies.contains(&node.card.id()) {
+                return Err(format!("board {index} holds {key} and is no copy of it"));
             }
         }
+    }
+    Ok(())
+}
+
+/// Every copy of every key holds the same.
+pub fn check_equal(world: &World) -> Result<(), String> {
+    let view = view(world)?;
+    for key in held(world) {
+        let copies = view.target(&key.point());
+        let up = world.up().into_iter().map(|index| &world.nodes[index]);
+        let copies = up.filter(|node| copies.contains(&node.card.id()));
+        let versions: BTreeSet<_> = copies.map(|node| node.version(&key)).collect();
         if versions.len() != 1 {
             return Err(format!("the copies of {key} differ: {versions:?}"));
         }
     }
     Ok(())
+}
+
+/// The placement of the roster on flash.
+fn view(world: &World) -> Result<View, String> {
+    let first = world.up().first().copied().ok_or("nobody runs")?;
+    let roster = world.nodes[first].roster().ok_or("no roster on flash")?;
+    View::of(&roster).ok_or_else(|| "no placement".into())
+}
+
+/// Every key somebody holds.
+fn held(world: &World) -> BTreeSet<Key> {
+    let mut keys = BTreeSet::new();
+    for index in world.up() {
+        let store = world.nodes[index].store.as_ref();
+        keys.extend(store.into_iter().flat_map(|store| store.keys().cloned()));
+    }
+    keys
 }

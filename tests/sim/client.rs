@@ -48,7 +48,6 @@ impl World {
             key,
             kind,
             consistency,
-            node,
             cluster: running.and_then(|running| running.cluster),
             asked: self.now,
             answered: None,

@@ -316,7 +316,10 @@ impl World {
             return;
         };
         match event {
-            Event::Founded(cluster) | Event::Joined(cluster) => running.cluster = Some(cluster),
+            Event::Founded(cluster) | Event::Joined(cluster) => {
+                running.cluster = Some(cluster);
+                running.departed = false;
+            }
             Event::Merged { survivor, .. } => running.cluster = Some(survivor),
             Event::ClonedCard { yields: true, .. } => {
                 self.nodes[index].retired = true;

@@ -37,6 +37,8 @@ pub struct Faults {
     pub interval: Option<(Duration, Duration)>,
     /// How often each kind of happening is drawn, against the others.
     pub weights: Weights,
+    /// Where clocks jump: a board in 2038 and a board whose clock is not set can outvote the others.
+    pub clock_off_ms: i64,
     /// A client asks something after this.
     pub think: (Duration, Duration),
     /// Keys in use.
@@ -130,6 +132,7 @@ impl Faults {
             start_spread: Duration::from_secs(2),
             interval: None,
             weights: Weights::default(),
+            clock_off_ms: TO_1970_MS,
             think: ms(50, 500),
             keys: 16,
         }
@@ -174,6 +177,9 @@ impl Faults {
             faults.timer_lag = us(0, dice.between(1_000, 40_000));
         }
         faults.interval = Some(ms(500, dice.between(4_000, 40_000)));
+        if dice.coin() {
+            faults.clock_off_ms = TO_2038_MS;
+        }
         faults.think = ms(20, dice.between(100, 1_000));
         faults.keys = dice.between(2, 32) as usize;
         faults

@@ -16,6 +16,7 @@ mod model;
 mod mutant;
 mod network;
 mod node;
+mod script;
 mod store;
 mod world;
 
@@ -27,6 +28,10 @@ use crate::mutant::Mutant;
 /// Seeds of a campaign.
 const SEEDS: usize = 1_000;
 const SEEDS_LONG: usize = 30_000;
+/// Seeds within which a mutant is caught.
+const MUTANT_SEEDS: u64 = 2_000;
+/// Seeds each scenario is played under.
+const SCENARIO_SEEDS: u64 = 5;
 /// Failures after which a campaign ends.
 const FAILURES_MAX: usize = 10;
 
@@ -83,4 +88,92 @@ fn replay() {
     if let Some(broken) = outcome.broken {
         panic!("{broken}");
     }
+}
+
+/// Every script of `scenario/`, under a few seeds each.
+#[test]
+fn scenarios_come_out_as_written() {
+    let mut scripts: Vec<_> = std::fs::read_dir(folder("scenario"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    scripts.sort();
+    assert!(scripts.len() >= 9, "scripts were found");
+    let chosen = std::env::var("ROUNDEL_SCENARIO").ok();
+    for path in scripts {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        if chosen.as_ref().is_some_and(|chosen| *chosen != name) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        for seed in 0..SCENARIO_SEEDS {
+            let verbose = number("ROUNDEL_SEED") == Some(seed);
+            println!("{name}, seed {seed}");
+            script::play(&text, seed, verbose);
+        }
+    }
+}
+
+/// Seeds that once found something; each file says what.
+#[test]
+fn kept_seeds_stay_found() {
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder("seed")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let seed: u64 = line.trim().parse().unwrap();
+            let outcome = campaign::run(seed, Mutant::None, false);
+            if let Some(broken) = outcome.broken {
+                panic!("{}: {}", path.display(), campaign::failure(seed, &broken));
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 0, "seeds are kept");
+}
+
+/// Each mutant breaks a promise under some seed under which the product keeps them all.
+fn catch(mutant: Mutant) {
+    let seeds: Vec<u64> = (0..MUTANT_SEEDS).collect();
+    let tally = campaign::run_many(&seeds, mutant, 1);
+    let (seed, broken) = tally.failures.first().unwrap_or_else(|| {
+        panic!("{mutant:?} was not caught within {} seeds", tally.runs);
+    });
+    println!("{mutant:?} caught after {} seeds: seed {seed} {broken}", tally.runs);
+    assert_eq!(campaign::run(*seed, Mutant::None, false).broken, None);
+}
+
+#[test]
+fn mutant_that_skips_the_sync_is_caught() {
+    catch(Mutant::SyncSkipped);
+}
+
+#[test]
+fn mutant_that_skips_the_quorum_is_caught() {
+    catch(Mutant::QuorumSkipped);
+}
+
+#[test]
+fn mutant_that_orders_by_wall_clock_is_caught() {
+    catch(Mutant::WallClock);
+}
+
+#[test]
+fn mutant_that_runs_duplicates_is_caught() {
+    catch(Mutant::Duplicates);
+}
+
+#[test]
+fn mutant_that_drops_tombstones_early_is_caught() {
+    catch(Mutant::TombstonesDropped);
+}
+
+#[test]
+fn mutant_that_places_by_liveness_is_caught() {
+    catch(Mutant::PlacementByLiveness);
+}
+
+fn folder(name: &str) -> std::path::PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests/sim", name].iter().collect()
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use roundel::base::call::{Call, LeaveMode};
 use roundel::proto::board::LinkEvent;
 
-use crate::fault::{Fault, TO_1970_MS, TO_2038_MS};
+use crate::fault::{Fault, TO_2038_MS};
 use crate::node::Power;
 use crate::world::{Happening, World};
 
@@ -51,17 +51,29 @@ impl World {
                     self.call(node, Call::Leave(LeaveMode::Orderly), None);
                 }
             }
-            Fault::Join(node, sponsor) => {
-                let sponsor = self.nodes[sponsor].endpoint;
-                let departed = |r: &crate::node::Running| r.departed;
-                if self.nodes[node].running.as_ref().is_some_and(departed) {
-                    self.call(node, Call::Join { sponsor }, None);
-                    if let Some(running) = &mut self.nodes[node].running {
-                        running.departed = false;
-                    }
-                }
-            }
+            Fault::Join(node, sponsor) => self.join(node, sponsor),
             Fault::Move(node) => self.move_address(node),
+        }
+    }
+
+    /// A board that has left is asked to join again where another is.
+    fn join(&mut self, node: usize, sponsor: usize) {
+        let departed = |place: usize| {
+            let running = self.nodes[place].running.as_ref();
+            running.is_some_and(|running| running.departed)
+        };
+        if departed(node) && !departed(sponsor) {
+            let sponsor = self.nodes[sponsor].endpoint;
+            self.call(node, Call::Join { sponsor }, None);
+        }
+    }
+
+    /// Every board that has left is asked to join again.
+    pub fn rejoin(&mut self) {
+        for node in self.up() {
+            for sponsor in self.up() {
+                self.join(node, sponsor);
+            }
         }
     }
 
@@ -215,11 +227,11 @@ impl World {
     }
 
     fn draw_clock(&mut self, node: usize) {
-        let future = |node: &crate::node::Node| node.clock_off_ms >= TO_2038_MS;
-        let to = match self.dice.coin() || self.nodes.iter().any(future) {
-            true => TO_1970_MS,
-            false => TO_2038_MS,
-        };
+        let to = self.faults.clock_off_ms;
+        let off = |node: &crate::node::Node| node.clock_off_ms == to;
+        if to == TO_2038_MS && self.nodes.iter().any(off) {
+            return;
+        }
         self.apply(Fault::Clock(node, to));
         self.then((500, 60_000), Fault::Clock(node, 0));
     }

@@ -40,7 +40,6 @@ pub struct Operation {
     pub key: usize,
     pub kind: Kind,
     pub consistency: Consistency,
-    pub node: usize,
     /// The cluster its board belonged to when it was asked, and still when it answered.
     pub cluster: Option<ClusterId>,
     pub asked: Time,
@@ -135,7 +134,7 @@ impl Model {
                 existed,
                 coverage,
                 ..
-            }) => {
+            }) if operation.kind != Kind::Get => {
                 operation.strict = strict(coverage) && operation.cluster.is_some();
                 operation.fate = match operation.kind == Kind::Remove && !existed {
                     true => Fate::Nothing,

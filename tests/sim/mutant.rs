@@ -26,16 +26,6 @@ pub enum Mutant {
     PlacementByLiveness,
 }
 
-/// All of them.
-pub const ALL: [Mutant; 6] = [
-    Mutant::SyncSkipped,
-    Mutant::QuorumSkipped,
-    Mutant::WallClock,
-    Mutant::Duplicates,
-    Mutant::TombstonesDropped,
-    Mutant::PlacementByLiveness,
-];
-
 /// The stamps of a board's own writes, changed to its wall clock's.
 #[derive(Clone, Debug)]
 pub struct Restamps {

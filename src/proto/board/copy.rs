@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Board, LoadPurpose, Phase, StorePurpose};
+use super::{Accepted, Board, LoadPurpose, Phase, StorePurpose};
 use crate::base::id::Id;
 use crate::base::item::{Key, Record};
 use crate::base::store::{Batch, Change, Load, Loaded, Outcome, StoreError};
@@ -118,12 +118,27 @@ impl Board {
         self.clock.observe(write.item.record.version.stamp);
         if write.hint {
             self.watch.count("hints_kept");
-            self.want_handover(now);
         }
+        let accepted = Accepted {
+            hint: write.hint,
+            view: write.view,
+        };
         let batch = self.item_batch(write.item);
         let store = self.out.store(batch);
-        self.stores
-            .insert(store, StorePurpose::PeerWrite { from, operation });
+        let purpose = StorePurpose::PeerWrite {
+            from,
+            operation,
+            accepted,
+        };
+        self.stores.insert(store, purpose);
+    }
+
+    /// A write is on flash: a hint, or an item whose place moved meanwhile, is to be handed over.
+    /// A pass made before would not have seen it.
+    pub(super) fn item_stored(&mut self, now: Now, accepted: Accepted) {
+        if accepted.hint || accepted.view != self.roster_digest() {
+            self.want_handover(now);
+        }
     }
 
     pub(super) fn answer_write(

@@ -121,11 +121,27 @@ enum LoadPurpose {
     Compare { task: u64, position: u32 },
 }
 
+/// As what a write was accepted here.
+#[derive(Clone, Copy, Debug)]
+struct Accepted {
+    hint: bool,
+    /// Digest of the roster then.
+    view: u64,
+}
+
 /// What a store was for.
 #[derive(Clone, Debug)]
 enum StorePurpose {
-    LocalWrite { operation: u64, attempt: u32 },
-    PeerWrite { from: Id, operation: u64 },
+    LocalWrite {
+        operation: u64,
+        attempt: u32,
+        accepted: Accepted,
+    },
+    PeerWrite {
+        from: Id,
+        operation: u64,
+        accepted: Accepted,
+    },
     Roster,
     Dropped(usize),
 }
@@ -305,14 +321,24 @@ impl Board {
         };
         let first = result.map(|outcomes| outcomes.first().copied().unwrap_or(Outcome::Stored));
         match purpose {
-            StorePurpose::LocalWrite { operation, attempt } => {
+            StorePurpose::LocalWrite {
+                operation,
+                attempt,
+                accepted,
+            } => {
+                self.item_stored(now, accepted);
                 self.local_write(now, operation, attempt, first);
             }
-            StorePurpose::PeerWrite { from, operation } => {
+            StorePurpose::PeerWrite {
+                from,
+                operation,
+                accepted,
+            } => {
+                self.item_stored(now, accepted);
                 self.answer_write(now, from, operation, first);
             }
             StorePurpose::Roster => self.roster_stored(now, first.map(|_| ())),
-            StorePurpose::Dropped(count) => self.dropped(first.is_ok(), count),
+            StorePurpose::Dropped(count) => self.dropped(now, first.is_ok(), count),
         }
         self.settle(now);
     }

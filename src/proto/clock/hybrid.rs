@@ -23,6 +23,8 @@ pub struct Hybrid {
     drawn: Stamp,
     /// The highest stamp of another board.
     observed: Stamp,
+    /// The high-water mark before it last leapt further than clocks may drift.
+    before: Stamp,
     /// Where the quorum's clocks showed ours to be too far ahead: milliseconds to take off.
     correction_ms: u64,
 }
@@ -33,6 +35,7 @@ impl Hybrid {
         Hybrid {
             drawn: Stamp::default(),
             observed: high_water,
+            before: Stamp::default(),
             correction_ms: 0,
         }
     }
@@ -48,30 +51,47 @@ impl Hybrid {
             Some(wall_ms) => Stamp::new(wall_ms, 0),
             None => Stamp::default(),
         };
-        self.drawn = self.high_water().next().max(physical);
-        self.drawn
+        let stamp = self.high_water().next().max(physical);
+        self.note_leap(stamp);
+        self.drawn = stamp;
+        stamp
     }
 
     /// Takes notice of a stamp of another board.
     pub fn observe(&mut self, stamp: Stamp) {
+        self.note_leap(stamp);
         self.observed = self.observed.max(stamp);
+    }
+
+    fn note_leap(&mut self, to: Stamp) {
+        let mark = self.high_water();
+        if to.wall_ms() > latest_ms(mark.wall_ms()) {
+            self.before = mark;
+        }
     }
 
     /// The stamp is further ahead of this board's clock than [`limit::CLOCK_DRIFT_MAX`]. An unset
     /// clock says no; so does a clock whose own high-water mark is as far ahead already.
     pub fn is_future(&self, stamp: Stamp, wall: WallTime) -> bool {
-        let bound = |wall_ms: u64| wall_ms + limit::CLOCK_DRIFT_MAX.as_millis() as u64;
         match self.physical(wall) {
-            Some(wall_ms) => stamp.wall_ms() > bound(wall_ms.max(self.observed.wall_ms())),
+            Some(wall_ms) => stamp.wall_ms() > latest_ms(wall_ms.max(self.observed.wall_ms())),
             None => false,
         }
     }
 
-    /// Copies refused our stamp as too far ahead: draws from their clock's median on.
+    /// Copies refused our stamp as too far ahead: draws from their clock's median on, and above
+    /// whatever was drawn before the leap ahead, so that no stamp is drawn twice.
     pub fn correct(&mut self, wall: WallTime, median_ms: u64) {
         self.correction_ms = wall.0.saturating_sub(median_ms);
+        let latest_ms = latest_ms(median_ms);
+        if self.high_water().wall_ms() <= latest_ms {
+            // Another stamp that was refused has led to the same correction already.
+            return;
+        }
         // What was drawn too far ahead was refused by the others and is taken back here.
-        self.drawn = Stamp::new(median_ms, 0);
+        let before = Some(self.before).filter(|before| before.wall_ms() <= latest_ms);
+        self.drawn = Stamp::new(median_ms, 0).max(before.unwrap_or_default());
+        self.observed = self.observed.min(self.drawn);
     }
 
     fn physical(&self, wall: WallTime) -> Option<u64> {
@@ -80,6 +100,11 @@ impl Hybrid {
             .contains(&wall_ms)
             .then_some(wall_ms)
     }
+}
+
+/// The latest a clock may say when another says this.
+fn latest_ms(wall_ms: u64) -> u64 {
+    wall_ms + limit::CLOCK_DRIFT_MAX.as_millis() as u64
 }
 
 #[cfg(test)]
@@ -127,5 +152,30 @@ mod tests {
         let wall = WallTime(SET_MS * 2);
         clock.correct(wall, SET_MS);
         assert_eq!(clock.draw(wall).wall_ms(), SET_MS);
+    }
+
+    #[test]
+    fn correcting_twice_draws_no_stamp_twice() {
+        let mut clock = Hybrid::default();
+        let before = clock.draw(WallTime(SET_MS + 2_000));
+        let wall = WallTime(SET_MS * 2);
+        clock.draw(wall);
+        clock.draw(wall);
+        clock.correct(wall, SET_MS);
+        let first = clock.draw(wall);
+        clock.correct(wall, SET_MS);
+        let second = clock.draw(wall);
+        assert!(before < first && first < second);
+        assert!(second.wall_ms() <= SET_MS + 2_000);
+    }
+
+    #[test]
+    fn mark_that_was_ahead_when_it_was_stored_is_taken_back_as_well() {
+        let mut clock = Hybrid::restored(Stamp::new(SET_MS * 2, 7));
+        let wall = WallTime(SET_MS);
+        assert!(clock.draw(wall).wall_ms() > SET_MS);
+        clock.correct(wall, SET_MS);
+        assert_eq!(clock.draw(wall).wall_ms(), SET_MS);
+        assert!(clock.is_future(Stamp::new(SET_MS * 2, 7), wall));
     }
 }

@@ -140,6 +140,8 @@ impl Board {
                 self.other_view(now, from, id);
                 return;
             }
+            // What a read found is written back under its own stamp or not at all.
+            WriteResult::Future { .. } if writing.found.is_some() => writing.write.failed(&from),
             WriteResult::Future { wall_ms } => {
                 writing.future_ms.push(wall_ms);
                 if self.clock_was_refused(now, id) {

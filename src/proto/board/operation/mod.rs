@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use super::copy::told;
 use super::gossip::CallPurpose;
-use super::{Board, LoadPurpose, StorePurpose, Timer};
+use super::{Accepted, Board, LoadPurpose, StorePurpose, Timer};
 use crate::base::call::{CallError, CallId, Consistency, Coverage, Reply, WriteOutcome};
 use crate::base::id::Id;
 use crate::base::item::{Item, Key, Record, Value};
@@ -313,12 +313,10 @@ impl Board {
                     let batch = self.item_batch(item.clone());
                     self.out.store(batch)
                 };
-                if hint {
-                    self.want_handover(now);
-                }
                 let purpose = StorePurpose::LocalWrite {
                     operation: id,
                     attempt,
+                    accepted: Accepted { hint, view },
                 };
                 self.stores.insert(store, purpose);
             } else {
