@@ -6,8 +6,12 @@ use std::time::Duration;
 use roundel::base::call::NodeState;
 use roundel::base::id::Id;
 use roundel::base::item::Key;
+use roundel::base::limit;
+use roundel::proto::board::META_ROSTER;
 use roundel::proto::placement::View;
+use roundel::proto::roster::Roster;
 
+use crate::dice::mix_bytes;
 use crate::model::Model;
 use crate::world::World;
 
@@ -15,7 +19,7 @@ use crate::world::World;
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(7);
 
 /// What must hold at any moment.
-pub fn check_world(world: &World) -> Result<(), String> {
+pub fn check_world(world: &mut World) -> Result<(), String> {
     check_holders(world)?;
     check_placement(world)?;
     check_answers(world)
@@ -41,25 +45,37 @@ fn check_holders(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-/// Equal rosters place every key on the same boards.
-fn check_placement(world: &World) -> Result<(), String> {
-    let mut placed: BTreeMap<u64, Vec<Vec<Id>>> = BTreeMap::new();
+/// Where rosters place keys, by their digests, and the rosters that have been looked at.
+#[derive(Debug, Default)]
+pub struct Placements {
+    by_digest: BTreeMap<u64, Vec<Vec<Id>>>,
+    known: BTreeSet<u64>,
+}
+
+/// Equal rosters place every key on the same boards, each on as many as there must be.
+fn check_placement(world: &mut World) -> Result<(), String> {
     for node in world.nodes.iter().filter(|node| node.is_up()) {
-        let Some(roster) = node.roster() else {
+        let store = node.store.as_ref().ok();
+        let Some(bytes) = store.and_then(|store| store.meta(META_ROSTER)) else {
             continue;
         };
+        if !world.placements.known.insert(mix_bytes(0, bytes)) {
+            continue;
+        }
+        let roster = Roster::from_bytes(bytes).map_err(|error| error.to_string())?;
         let Some(view) = View::of(&roster) else {
             continue;
         };
-        let keys = (0..world.model.keys().min(2)).map(Model::key);
+        let keys = (0..world.model.keys()).map(Model::key);
         let copies: Vec<_> = keys.map(|key| view.target(&key.point())).collect();
         for copies in &copies {
             let distinct: BTreeSet<_> = copies.iter().collect();
-            let count = view.new_boards().len().min(3);
+            let count = view.new_boards().len().min(limit::COPIES_MAX);
             if distinct.len() != copies.len() || copies.len() != count {
                 return Err(format!("a key is placed on {copies:?}"));
             }
         }
+        let placed = &mut world.placements.by_digest;
         let first = placed
             .entry(roster.digest())
             .or_insert_with(|| copies.clone());

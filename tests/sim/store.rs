@@ -217,7 +217,9 @@ impl Store {
     /// The version under a key, as far as it is durable and can be read.
     pub fn version(&self, disk: &Disk, key: &Key) -> Option<Version> {
         let held = self.index.get(key)?;
-        record(disk, held).ok().map(|record| record.version)
+        let value = held.value.as_ref();
+        let readable = value.is_none_or(|extent| read(disk, extent).is_some());
+        readable.then_some(held.version)
     }
 
     /// Keys that are held, tombstones included.

@@ -17,7 +17,7 @@ use roundel::base::store::{Load, LoadId};
 use roundel::base::time::{Now, Time, WallTime};
 use roundel::proto::board::{LinkEvent, LinkId};
 
-use crate::checker;
+use crate::checker::{self, Placements};
 use crate::dice::{Dice, mix, mix_bytes};
 use crate::fault::{Fault, Faults};
 use crate::model::{Model, OperationId};
@@ -103,6 +103,8 @@ pub struct World {
     /// Clients ask, and faults are drawn.
     pub clients: bool,
     pub mischief: bool,
+    /// What rosters have been seen to place where.
+    pub placements: Placements,
     pub trace: u64,
     pub steps: u64,
     /// Prints what happens.
@@ -135,6 +137,7 @@ impl World {
             damaged: None,
             clients: false,
             mischief: false,
+            placements: Placements::default(),
             trace: seed,
             steps: 0,
             verbose: false,

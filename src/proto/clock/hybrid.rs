@@ -25,6 +25,8 @@ pub struct Hybrid {
     observed: Stamp,
     /// The high-water mark before it last leapt further than clocks may drift.
     before: Stamp,
+    /// The highest stamp another board has drawn or taken.
+    proven: Stamp,
     /// Where the quorum's clocks showed ours to be too far ahead: milliseconds to take off.
     correction_ms: u64,
 }
@@ -36,6 +38,7 @@ impl Hybrid {
             drawn: Stamp::default(),
             observed: high_water,
             before: Stamp::default(),
+            proven: Stamp::default(),
             correction_ms: 0,
         }
     }
@@ -61,6 +64,17 @@ impl Hybrid {
     pub fn observe(&mut self, stamp: Stamp) {
         self.note_leap(stamp);
         self.observed = self.observed.max(stamp);
+        self.prove(stamp);
+    }
+
+    /// Another board has taken a stamp of this one.
+    pub fn prove(&mut self, stamp: Stamp) {
+        self.proven = self.proven.max(stamp);
+    }
+
+    /// No other board has come near this stamp: should this board's clock be wrong, they refuse it.
+    pub fn is_untested(&self, stamp: Stamp) -> bool {
+        stamp.wall_ms() > latest_ms(self.proven.wall_ms())
     }
 
     fn note_leap(&mut self, to: Stamp) {
@@ -95,7 +109,12 @@ impl Hybrid {
     }
 
     fn physical(&self, wall: WallTime) -> Option<u64> {
-        let wall_ms = wall.0.saturating_sub(self.correction_ms);
+        let corrected_ms = wall.0.saturating_sub(self.correction_ms);
+        // A clock that was set right since needs no correction.
+        let wall_ms = match corrected_ms < UNSET_BELOW_MS {
+            true => wall.0,
+            false => corrected_ms,
+        };
         (UNSET_BELOW_MS..1 << 48)
             .contains(&wall_ms)
             .then_some(wall_ms)
@@ -177,5 +196,25 @@ mod tests {
         clock.correct(wall, SET_MS);
         assert_eq!(clock.draw(wall).wall_ms(), SET_MS);
         assert!(clock.is_future(Stamp::new(SET_MS * 2, 7), wall));
+    }
+
+    #[test]
+    fn clock_that_is_set_right_needs_no_correction() {
+        let mut clock = Hybrid::default();
+        clock.draw(WallTime(SET_MS * 2));
+        clock.correct(WallTime(SET_MS * 2), SET_MS);
+        let wall = WallTime(SET_MS + 5_000);
+        assert_eq!(clock.draw(wall).wall_ms(), SET_MS + 5_000);
+    }
+
+    #[test]
+    fn stamp_is_untested_until_another_board_has_come_near_it() {
+        let mut clock = Hybrid::restored(Stamp::new(SET_MS, 0));
+        let stamp = clock.draw(WallTime(SET_MS + 1_000));
+        assert!(clock.is_untested(stamp));
+        clock.prove(stamp);
+        let next = clock.draw(WallTime(SET_MS + 2_000));
+        assert!(!clock.is_untested(next));
+        assert!(clock.is_untested(Stamp::new(SET_MS * 2, 0)));
     }
 }

@@ -112,6 +112,9 @@ impl Board {
         let more = match result {
             WriteResult::Stored => {
                 writing.write.stored(&from);
+                if from != self.me {
+                    self.stamp_taken(id);
+                }
                 Vec::new()
             }
             WriteResult::Newer(version) if writing.found.is_some() => {
