@@ -139,21 +139,18 @@ fn rest(world: &mut World) {
     let forgotten = world.now;
     wait(world, forgotten + EQUAL_WITHIN, checker::check_placed);
     // A write that was never acknowledged may lie on one copy; reading all of them settles it.
+    let settled = world.now;
     for key in 0..world.model.keys() {
-        match script::read_all(world, key) {
-            Ok(answer) => check(world.model.check_at_rest(key, &answer)),
-            Err(broken) => panic!("{broken}"),
-        }
+        wait(world, settled + EQUAL_WITHIN, |world| {
+            let answer = script::read_all(world, key)?;
+            world.model.check_at_rest(key, &answer)
+        });
     }
     world.run_for(SETTLE_TIME);
 }
 
 /// Runs until a condition holds, at most until a time.
-pub fn wait(
-    world: &mut World,
-    until: Time,
-    condition: impl Fn(&mut World) -> Result<(), String>,
-) {
+pub fn wait(world: &mut World, until: Time, condition: impl Fn(&mut World) -> Result<(), String>) {
     loop {
         match condition(world) {
             Ok(()) => return,

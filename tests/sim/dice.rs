@@ -67,7 +67,9 @@ impl Dice {
 
 /// Mixes one word into a running sum.
 pub fn mix(sum: u64, word: u64) -> u64 {
-    (sum ^ word).wrapping_mul(0x9fb2_1c65_1e98_df25).rotate_left(29)
+    (sum ^ word)
+        .wrapping_mul(0x9fb2_1c65_1e98_df25)
+        .rotate_left(29)
 }
 
 /// Mixes bytes and their count into a running sum.

@@ -20,16 +20,21 @@ mod script;
 mod store;
 mod world;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::dice::Dice;
+use crate::fault::Faults;
 use crate::mutant::Mutant;
+use crate::world::World;
 
 /// Seeds of a campaign.
 const SEEDS: usize = 1_000;
 const SEEDS_LONG: usize = 30_000;
 /// Seeds within which a mutant is caught.
 const MUTANT_SEEDS: u64 = 2_000;
+/// Seeds under which thirty boards form a ring, and the longest that may take.
+const FORMING_SEEDS: u64 = 20;
+const FORMING_TIME_MAX: Duration = Duration::from_secs(10);
 /// Seeds each scenario is played under.
 const SCENARIO_SEEDS: u64 = 5;
 /// Failures after which a campaign ends.
@@ -74,7 +79,11 @@ fn the_same_seed_gives_the_same_trace() {
     for seed in 0..8 {
         let first = campaign::run(seed, Mutant::None, false);
         let second = campaign::run(seed, Mutant::None, false);
-        assert_eq!((first.trace, first.steps), (second.trace, second.steps), "seed {seed}");
+        assert_eq!(
+            (first.trace, first.steps),
+            (second.trace, second.steps),
+            "seed {seed}"
+        );
     }
 }
 
@@ -84,7 +93,10 @@ fn replay() {
         return;
     };
     let outcome = campaign::run(seed, Mutant::None, true);
-    println!("seed {seed}: {} steps, trace {:016x}", outcome.steps, outcome.trace);
+    println!(
+        "seed {seed}: {} steps, trace {:016x}",
+        outcome.steps, outcome.trace
+    );
     if let Some(broken) = outcome.broken {
         panic!("{broken}");
     }
@@ -114,6 +126,34 @@ fn scenarios_come_out_as_written() {
     }
 }
 
+/// The power comes back for thirty boards at once, and discovery loses a third of what it sends.
+#[test]
+fn thirty_boards_that_start_at_once_form_one_ring() {
+    let count = number("ROUNDEL_SEEDS").unwrap_or(FORMING_SEEDS);
+    let mut took: Vec<(Duration, u64)> = (0..count).map(|seed| (forming(seed), seed)).collect();
+    took.sort();
+    let slow: Vec<_> = took.iter().rev().take(5).collect();
+    println!(
+        "{count} seeds: median {:?}, slowest {slow:?}",
+        took[took.len() / 2].0
+    );
+    assert!(took[took.len() - 1].0 <= FORMING_TIME_MAX, "{slow:?}");
+}
+
+fn forming(seed: u64) -> Duration {
+    let mut faults = Faults::none(30);
+    faults.start_spread = Duration::from_millis(50);
+    faults.hint_loss = 330_000;
+    faults.loss = 10_000;
+    let mut world = World::new(seed, faults, Mutant::None);
+    world.verbose = number("ROUNDEL_SEED") == Some(seed);
+    world.start_all();
+    world.run_for(world.faults.start_spread);
+    let until = world.now + FORMING_TIME_MAX * 2;
+    campaign::wait(&mut world, until, checker::check_one_ring);
+    Duration::from_micros(world.now.0)
+}
+
 /// Seeds that once found something; each file says what.
 #[test]
 fn kept_seeds_stay_found() {
@@ -140,7 +180,10 @@ fn catch(mutant: Mutant) {
     let (seed, broken) = tally.failures.first().unwrap_or_else(|| {
         panic!("{mutant:?} was not caught within {} seeds", tally.runs);
     });
-    println!("{mutant:?} caught after {} seeds: seed {seed} {broken}", tally.runs);
+    println!(
+        "{mutant:?} caught after {} seeds: seed {seed} {broken}",
+        tally.runs
+    );
     assert_eq!(campaign::run(*seed, Mutant::None, false).broken, None);
 }
 
@@ -175,5 +218,7 @@ fn mutant_that_places_by_liveness_is_caught() {
 }
 
 fn folder(name: &str) -> std::path::PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "tests/sim", name].iter().collect()
+    [env!("CARGO_MANIFEST_DIR"), "tests/sim", name]
+        .iter()
+        .collect()
 }

@@ -41,8 +41,14 @@ pub fn identities() -> &'static [Arc<Identity>] {
 }
 
 fn identity(line: &str) -> Identity {
-    let digits: Vec<u8> = line.bytes().map(|byte| (byte as char).to_digit(16).unwrap() as u8).collect();
-    let document: Vec<u8> = digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+    let digits: Vec<u8> = line
+        .bytes()
+        .map(|byte| (byte as char).to_digit(16).unwrap() as u8)
+        .collect();
+    let document: Vec<u8> = digits
+        .chunks(2)
+        .map(|pair| pair[0] << 4 | pair[1])
+        .collect();
     Identity::from_pkcs8(&document).expect("the file holds keys")
 }
 

@@ -65,7 +65,10 @@ pub fn play(text: &str, seed: u64, verbose: bool) -> World {
 
 fn step(world: &mut World, verb: &str, rest: &[&str]) -> Result<(), String> {
     match verb {
-        "start" if rest == ["all"] => world.start_all(),
+        "start" if rest == ["all"] => {
+            world.start_all();
+            world.run_for(world.faults.start_spread);
+        }
         "start" => {
             for at in 0..rest.len() {
                 let node = number_of(rest, at)?;
@@ -128,7 +131,9 @@ fn fault(verb: &str, rest: &[&str]) -> Result<Fault, String> {
 
 fn operate(world: &mut World, kind: Kind, rest: &[&str]) -> Result<(), String> {
     let node = number_of(rest, 0)?;
-    let key = rest.get(1).and_then(|word| word.strip_prefix("key")?.parse().ok());
+    let key = rest
+        .get(1)
+        .and_then(|word| word.strip_prefix("key")?.parse().ok());
     let key: usize = key.filter(|key| *key < KEYS).ok_or("which key?")?;
     let id = world.model.operations.len();
     if !world.nodes[node].is_up() {
@@ -190,7 +195,9 @@ pub fn read_all(world: &mut World, key: usize) -> Result<Result<Reply, CallError
 }
 
 fn set(faults: &mut Faults, rest: &[&str]) -> Result<(), String> {
-    let percent = rest.get(1).and_then(|word| word.strip_suffix('%')?.parse::<f64>().ok());
+    let percent = rest
+        .get(1)
+        .and_then(|word| word.strip_suffix('%')?.parse::<f64>().ok());
     let chance = (percent.ok_or("how many per cent?")? * 10_000.0) as u32;
     match rest.first() {
         Some(&"loss") => faults.loss = chance,

@@ -108,9 +108,9 @@ impl Store {
         while let Some((head, end, chain)) = store.next_head(disk) {
             let is_last = end >= disk.sectors();
             let torn = head.entries.iter().any(|entry| match entry {
-                Entry::Item(_, Held { value, .. }) | Entry::Meta(_, value) => {
-                    value.as_ref().is_some_and(|extent| read(disk, extent).is_none())
-                }
+                Entry::Item(_, Held { value, .. }) | Entry::Meta(_, value) => value
+                    .as_ref()
+                    .is_some_and(|extent| read(disk, extent).is_none()),
                 Entry::Drop(_) => false,
             });
             if torn && is_last {
@@ -160,7 +160,11 @@ impl Store {
         let head = postcard::from_bytes(bytes).ok()?;
         let head_sectors = (HEAD_BYTES + head_length).div_ceil(SECTOR_BYTES);
         let body_sectors = body_length.div_ceil(SECTOR_BYTES);
-        Some((head, self.next_sector + head_sectors + body_sectors, word(3)?))
+        Some((
+            head,
+            self.next_sector + head_sectors + body_sectors,
+            word(3)?,
+        ))
     }
 
     /// Answers a read.

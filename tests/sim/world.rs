@@ -163,7 +163,10 @@ impl World {
 
     /// The address of a place, and its next ones when it moves.
     pub fn address(index: usize, moves: u8) -> SocketAddr {
-        SocketAddr::from(([10, moves, (index / 250) as u8, (index % 250) as u8 + 1], 38400))
+        SocketAddr::from((
+            [10, moves, (index / 250) as u8, (index % 250) as u8 + 1],
+            38400,
+        ))
     }
 
     /// A card with an identity nobody has had.
@@ -212,7 +215,9 @@ impl World {
 
     /// The node that is reached at an address.
     pub fn at(&self, endpoint: &SocketAddr) -> Option<usize> {
-        self.nodes.iter().position(|node| node.endpoint == *endpoint)
+        self.nodes
+            .iter()
+            .position(|node| node.endpoint == *endpoint)
     }
 
     pub fn life_of(&self, index: usize) -> u64 {
@@ -324,9 +329,7 @@ impl World {
     fn happen(&mut self, happening: Happening) {
         let stopped = match &happening {
             Happening::Datagram { to, .. } => Some(to.node),
-            Happening::Stream(arrival) => {
-                Some(self.network.end(arrival.stream, arrival.side).node)
-            }
+            Happening::Stream(arrival) => Some(self.network.end(arrival.stream, arrival.side).node),
             Happening::Link(end, _) => Some(end.node),
             Happening::Loaded(node, ..) | Happening::Flushed(node, _) => Some(*node),
             Happening::Hint { to, .. } => Some(*to),
@@ -350,7 +353,10 @@ impl World {
                     let now = self.clock_of(to.node);
                     self.note_bytes(&bytes);
                     let running = self.nodes[to.node].running.as_mut();
-                    running.expect("it runs").board.handle_datagram(now, from, &bytes);
+                    running
+                        .expect("it runs")
+                        .board
+                        .handle_datagram(now, from, &bytes);
                     self.touched(to.node);
                 }
             }
@@ -376,7 +382,10 @@ impl World {
         let id = self.draw_call();
         let now = self.clock_of(index);
         self.note(id.0);
-        let running = self.nodes[index].running.as_mut().expect("a board that runs is asked");
+        let running = self.nodes[index]
+            .running
+            .as_mut()
+            .expect("a board that runs is asked");
         if let Some(operation) = operation {
             running.waiting.insert(id, operation);
         }
@@ -483,7 +492,9 @@ impl World {
     }
 
     pub fn send_stream(&mut self, to: (usize, usize), event: LinkEvent) {
-        let arrival = self.network.send(&self.faults, &mut self.dice, self.now, to, event);
+        let arrival = self
+            .network
+            .send(&self.faults, &mut self.dice, self.now, to, event);
         if let Some(arrival) = arrival {
             self.schedule_at(arrival.at, Happening::Stream(arrival));
         }

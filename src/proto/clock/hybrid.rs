@@ -85,10 +85,11 @@ impl Hybrid {
     }
 
     /// The stamp is further ahead of this board's clock than [`limit::CLOCK_DRIFT_MAX`]. An unset
-    /// clock says no; so does a clock whose own high-water mark is as far ahead already.
+    /// clock says no; so does one that has seen other boards as far ahead since it started. What
+    /// was on flash proves nothing: this board may have drawn it itself.
     pub fn is_future(&self, stamp: Stamp, wall: WallTime) -> bool {
         match self.physical(wall) {
-            Some(wall_ms) => stamp.wall_ms() > latest_ms(wall_ms.max(self.observed.wall_ms())),
+            Some(wall_ms) => stamp.wall_ms() > latest_ms(wall_ms.max(self.proven.wall_ms())),
             None => false,
         }
     }

@@ -56,14 +56,17 @@ impl Board {
                 },
             );
         }
-        let contact = self.links.contact(&from);
-        match self.roster.as_mut() {
-            Some(roster) => {
-                if let Some(contact) = contact {
-                    roster.note_contact(contact);
-                }
-                RingReply::Roster(roster.state())
-            }
+        if let (Some(contact), Some(roster)) = (self.links.contact(&from), &mut self.roster) {
+            roster.note_contact(contact.clone());
+            // The detector is told here: what the joiner tells of itself later is no news any more.
+            let changes = Changes {
+                entries: vec![],
+                contacts: vec![contact],
+            };
+            self.roster_changed(now, changes, false);
+        }
+        match &self.roster {
+            Some(roster) => RingReply::Roster(roster.state()),
             None => RingReply::Refused("this board is in no ring itself; ask again".into()),
         }
     }

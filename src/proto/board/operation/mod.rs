@@ -309,6 +309,7 @@ impl Board {
 
     fn ask_to_write(&mut self, now: Now, id: u64, item: &Item, asks: Vec<Ask>) {
         let view = self.roster_digest();
+        let counted = self.view.as_ref().map_or(1, |view| view.new_boards().len());
         let mut own = None;
         let mut sent = Vec::new();
         let Some(operation) = self.operations.running.get_mut(&id) else {
@@ -316,7 +317,9 @@ impl Board {
         };
         operation.exposed += asks.len();
         let attempt = operation.attempt;
-        let others = asks.iter().any(|ask| ask.to != self.me);
+        let asked = asks.iter().any(|ask| ask.to != self.me);
+        // Alone in a larger ring this board can only acknowledge with "one".
+        let others = asked || (counted > 1 && operation.consistency != Consistency::One);
         for Ask { to, hint } in asks {
             if to == self.me {
                 let stamp = item.record.version.stamp;

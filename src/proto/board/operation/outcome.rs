@@ -32,7 +32,9 @@ impl Board {
                 let answered = operation.call.is_none();
                 // With "one" this board alone will do when nobody says otherwise.
                 let alone = operation.consistency == Consistency::One;
-                let own = writing.own_waits.take_if(|_| alone && writing.future_ms.is_empty());
+                let own = writing
+                    .own_waits
+                    .take_if(|_| alone && writing.future_ms.is_empty());
                 let attempt = operation.attempt;
                 if let Some(Ask { hint, .. }) = own {
                     self.write_own(id, attempt, item.clone(), hint);
