@@ -37,7 +37,7 @@ pub struct Faults {
     pub interval: Option<(Duration, Duration)>,
     /// How often each kind of happening is drawn, against the others.
     pub weights: Weights,
-    /// Where clocks jump: a board in 2038 and a board whose clock is not set can outvote the others.
+    /// Where clocks jump: one of 2038 and one that is not set can outvote the others.
     pub clock_off_ms: i64,
     /// A client asks something after this.
     pub think: (Duration, Duration),

@@ -1,7 +1,7 @@
 //! Faults as they happen: what each does to the world, and how the next one is drawn.
 //!
-//! What is drawn stays within promise 1: whatever loses copies for good (a lost or cloned card,
-//! a lying flush, rot) befalls one board of a run only.
+//! What is drawn stays within promise 1: whatever loses copies for good (a lost card, a
+//! lying flush, rot) befalls one board of a run only.
 
 use std::time::Duration;
 
@@ -272,7 +272,8 @@ impl World {
         if gone || !self.nodes[node].is_up() {
             return;
         }
-        let kind = self.dice.below(4);
+        // A cloned card is played by its scenario: here it would also meet a lying medium.
+        let kind = self.dice.below(3);
         self.damaged = Some((node, kind >= 2));
         match kind {
             0 => {
@@ -282,11 +283,10 @@ impl World {
                 self.then((21_000, 22_000), Fault::Lie(node, false));
             }
             1 => (0..4).for_each(|_| self.apply(Fault::Rot(node))),
-            2 => {
+            _ => {
                 self.apply(Fault::LoseCard(node));
                 self.then((200, 20_000), Fault::Start(node));
             }
-            _ => self.apply(Fault::CloneCard(node)),
         }
     }
 }

@@ -228,7 +228,8 @@ impl Model {
             && version < floor
         {
             return Err(format!(
-                "a read went back: {version:?} of {put:?} in {mine:?} after {floor:?} of {earlier:?}"
+                "a read went back: {version:?} of {put:?} in {mine:?} after {floor:?} of \
+                 {earlier:?}"
             ));
         }
         let superseded = self.before(id).find(|(other, _)| {
