@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Board, LoadPurpose, Phase, StorePurpose};
+use super::{Accepted, Board, LoadPurpose, Phase, StorePurpose};
 use crate::base::id::Id;
 use crate::base::item::{Key, Record};
 use crate::base::store::{Batch, Change, Load, Loaded, Outcome, StoreError};
@@ -141,13 +141,29 @@ impl Board {
             return;
         }
         self.clock.observe(write.item.record.version.stamp);
-        if write.hint {
-            self.hint_kept(now, &write.item.key);
-        }
+        let accepted = Accepted {
+            hint: write.hint.then(|| write.item.key.clone()),
+            view: write.view,
+        };
         let batch = self.item_batch(write.item);
         let store = self.out.store(batch);
-        self.stores
-            .insert(store, StorePurpose::PeerWrite { from, operation });
+        let purpose = StorePurpose::PeerWrite {
+            from,
+            operation,
+            accepted,
+        };
+        self.stores.insert(store, purpose);
+    }
+
+    /// A write is on flash: a hint, or an item whose place moved meanwhile, is to be handed over.
+    /// A pass made before would not have seen it.
+    pub(super) fn item_stored(&mut self, now: Now, accepted: Accepted) {
+        if accepted.view != self.roster_digest() {
+            self.want_handover(now);
+        }
+        if let Some(key) = accepted.hint {
+            self.hint_kept(now, &key);
+        }
     }
 
     pub(super) fn answer_write(

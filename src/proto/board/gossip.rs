@@ -253,6 +253,11 @@ impl Board {
                 let changes = roster.merge(state);
                 self.note_strangers(now, &strangers);
                 if let Some(contact) = state.contacts.iter().find(|c| c.id == self.me) {
+                    if contact.endpoint == self.settings.endpoint {
+                        // A start here that this board does not remember: its counters were
+                        // lost, or it had counted on from a clone's in memory only.
+                        self.outlast_clone(now, contact);
+                    }
                     self.look_for_clone(now, contact.endpoint);
                 }
                 let Some(roster) = &self.roster else { return };

@@ -761,9 +761,16 @@ impl Board {
         }
     }
 
-    pub(super) fn dropped(&mut self, stored: bool, count: usize) {
+    pub(super) fn dropped(&mut self, now: Now, stored: bool, count: usize) {
         if stored {
             self.watch.count_many("items_dropped", count as u64);
+        } else {
+            // Whether they are gone is not known: another pass looks.
+            self.handover.wanted = true;
+            self.handover.survey = true;
+            if self.handover.pass.is_none() && !self.is_armed(Timer::Handover) {
+                self.rearm(now.time + STALL_TIME, Timer::Handover);
+            }
         }
         if let Some(pass) = self.handover.pass.as_mut() {
             pass.dropping = false;

@@ -50,6 +50,7 @@ pub use self::outbox::{Answer, LinkCommand, LinkId, Outbox, RelayedRequest, Rout
 use crate::base::call::{Call, CallError, CallId, Event, LeaveMode, Reply};
 use crate::base::endpoint::{Name, SocketAddr};
 use crate::base::id::Id;
+use crate::base::item::Key;
 use crate::base::member::{Contact, Life};
 use crate::base::rng::{Rng, RngExt};
 use crate::base::store::{Batch, Load, LoadId, Loaded, Outcome, StoreError, StoreId};
@@ -164,11 +165,28 @@ enum LoadPurpose {
     TombstonePage,
 }
 
+/// As what a write was accepted here.
+#[derive(Clone, Debug)]
+struct Accepted {
+    /// Kept for an absent board, under this key.
+    hint: Option<Key>,
+    /// Digest of the roster then.
+    view: u64,
+}
+
 /// What a store was for.
 #[derive(Clone, Debug)]
 enum StorePurpose {
-    LocalWrite { operation: u64, attempt: u32 },
-    PeerWrite { from: Id, operation: u64 },
+    LocalWrite {
+        operation: u64,
+        attempt: u32,
+        accepted: Accepted,
+    },
+    PeerWrite {
+        from: Id,
+        operation: u64,
+        accepted: Accepted,
+    },
     Roster,
     Dropped(usize),
     Collected,
@@ -370,14 +388,24 @@ impl Board {
         };
         let first = result.map(|outcomes| outcomes.first().copied().unwrap_or(Outcome::Stored));
         match purpose {
-            StorePurpose::LocalWrite { operation, attempt } => {
+            StorePurpose::LocalWrite {
+                operation,
+                attempt,
+                accepted,
+            } => {
+                self.item_stored(now, accepted);
                 self.local_write(now, operation, attempt, first);
             }
-            StorePurpose::PeerWrite { from, operation } => {
+            StorePurpose::PeerWrite {
+                from,
+                operation,
+                accepted,
+            } => {
+                self.item_stored(now, accepted);
                 self.answer_write(now, from, operation, first);
             }
             StorePurpose::Roster => self.roster_stored(now, first.map(|_| ())),
-            StorePurpose::Dropped(count) => self.dropped(first.is_ok(), count),
+            StorePurpose::Dropped(count) => self.dropped(now, first.is_ok(), count),
             StorePurpose::Collected => {}
         }
         self.settle(now);

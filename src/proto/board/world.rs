@@ -1,8 +1,8 @@
 //! A small world for tests: boards, an in-memory medium each, and a network, in virtual time.
 //!
 //! It runs the same machine as a board does, with a driver that delivers everything after a fixed
-//! delay. Faults: boards that stop, links between groups that are cut. The seeded simulator with
-//! its full set of faults is not this.
+//! delay. Faults: boards that stop, links between groups that are cut. Every fault there is, drawn
+//! from a seed, is for `tests/sim`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

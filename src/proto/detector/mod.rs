@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::endpoint::SocketAddr;
 use crate::base::id::Id;
+use crate::base::limit;
 use crate::base::member::Incarnation;
 use crate::base::rng::Rng;
 use crate::base::time::Time;
@@ -41,6 +42,8 @@ use vote::{Subject, Votes};
 const PROBE_PERIOD: Duration = Duration::from_millis(300);
 /// A direct probe is answered within this, or indirect ones follow.
 const PROBE_ROUND_TRIP: Duration = Duration::from_millis(120);
+/// A board that is down is voted suspect again, when somebody asks, no more often than this.
+const SECOND_INTERVAL_MIN: Duration = Duration::from_millis(300);
 /// A timer this late means the board itself stalls.
 const LAG_NOTICED: Duration = Duration::from_millis(100);
 /// The board's own stalls stretch suspicion by at most 1 + this / 2.
@@ -103,6 +106,8 @@ pub struct Detector {
     votes: Votes,
     /// Suspicions of this board that can still be refuted, and since when they stand.
     ripening: BTreeMap<Id, (Subject, Time)>,
+    /// Boards that are down, as which start and renewal, and when others were last told so.
+    down: BTreeMap<Id, ((u64, u32), Option<Time>)>,
     timers: BTreeMap<(Time, u64), foca::Timer<Peer>>,
     timer_sequence: u64,
     findings: VecDeque<Finding>,
@@ -119,6 +124,7 @@ impl Detector {
             strategy,
             votes: Votes::default(),
             ripening: BTreeMap::new(),
+            down: BTreeMap::new(),
             foca: foca::Foca::new(me, config(1), rng, foca::PostcardCodec),
             runtime: foca::AccumulatingRuntime::new(),
             timers: BTreeMap::new(),
@@ -242,6 +248,7 @@ impl Detector {
             .state_of(&id)
             .filter(|m| m.state() != foca::State::Down)
         else {
+            self.second(now, from, suspicion);
             return;
         };
         if subject < subject_of(known) || !self.is_alive(from) {
@@ -253,6 +260,27 @@ impl Detector {
             self.votes.ripen(&id, subject);
         }
         self.judge(now);
+    }
+
+    /// The board is down here already: whoever comes to suspect it later hears this board's vote,
+    /// or two of a split who noticed at different times would never be two.
+    fn second(&mut self, now: Time, from: &Id, suspicion: &Suspicion) {
+        let (board, subject) = (
+            &suspicion.board,
+            Subject::of(&suspicion.board, suspicion.refuted),
+        );
+        if !self.is_alive(from) || suspicion.second.is_some() {
+            return;
+        }
+        let Some((down, told)) = self.down.get_mut(&board.id) else {
+            return;
+        };
+        let again = told.is_none_or(|at| now.since(at) >= SECOND_INTERVAL_MIN);
+        if again && (board.boot, board.renewal) <= *down {
+            *told = Some(now);
+            self.findings
+                .push_back(Finding::Voted(self::suspicion(board.id, subject, None)));
+        }
     }
 
     /// Others vote this board suspect, or hold it down.
@@ -467,10 +495,15 @@ impl Detector {
                 foca::OwnedNotification::MemberUp(peer)
                 | foca::OwnedNotification::Rename(_, peer) => {
                     self.alive.insert(peer.id);
+                    self.down.remove(&peer.id);
                     self.findings.push_back(Finding::Up(peer.id));
                 }
                 foca::OwnedNotification::MemberDown(peer) => {
                     self.alive.remove(&peer.id);
+                    self.down.insert(peer.id, ((peer.boot, peer.renewal), None));
+                    while self.down.len() > limit::ROSTER_MAX {
+                        self.down.pop_first();
+                    }
                     self.findings.push_back(Finding::Down(peer.id));
                 }
                 foca::OwnedNotification::Rejoin(me) => {

@@ -112,6 +112,9 @@ impl Board {
         let more = match result {
             WriteResult::Stored => {
                 writing.write.stored(&from);
+                if from != self.me {
+                    self.stamp_taken(id);
+                }
                 Vec::new()
             }
             WriteResult::Newer(version) if writing.found.is_some() => {
@@ -140,6 +143,8 @@ impl Board {
                 self.other_view(now, from, id);
                 return;
             }
+            // What a read found is written back under its own stamp or not at all.
+            WriteResult::Future { .. } if writing.found.is_some() => writing.write.failed(&from),
             WriteResult::Future { wall_ms } => {
                 writing.future_ms.push(wall_ms);
                 if self.clock_was_refused(now, id) {
