@@ -193,15 +193,15 @@ impl View {
             };
         }
         let mut shared = CellSet::empty();
-        let (mut last, mut is_shared) = (None, false);
+        let mut points = circle.points.iter().map(|(point, _)| point).peekable();
+        let mut is_shared = None;
         for cell in (0..=u16::MAX).map(Cell) {
             let start = cell.start();
             // Between two points nothing changes.
-            let next = circle.points.partition_point(|(point, _)| *point < start);
-            if last.replace(next) != Some(next) {
-                is_shared = both(&circle.copies(&start, self.copies));
+            while points.next_if(|point| **point < start).is_some() {
+                is_shared = None;
             }
-            if is_shared {
+            if *is_shared.get_or_insert_with(|| both(&circle.copies(&start, self.copies))) {
                 shared.insert(cell);
             }
         }
@@ -270,6 +270,36 @@ mod tests {
                 .unwrap()
                 .1;
             assert_eq!(copies[0], owner);
+        }
+    }
+
+    #[test]
+    fn shared_cells_are_those_of_which_both_are_copies() {
+        let cluster = crate::base::member::Cluster {
+            id: crate::base::member::ClusterId([7; 16]),
+            name: "test".parse().unwrap(),
+            copies: 3,
+            points: 128,
+            mode: crate::base::member::RingMode::Full,
+        };
+        let member = |id| crate::base::member::Entry {
+            id,
+            generation: 1,
+            standing: Standing::Member,
+        };
+        let roster = Roster::from_state(crate::wire::peer::RosterState {
+            cluster,
+            entries: boards(7).into_iter().map(member).collect(),
+            contacts: vec![],
+        });
+        let view = View::of(&roster).unwrap();
+        let (a, b) = (view.old_boards()[1], view.old_boards()[4]);
+        let shared = view.shared_cells(&a, &b);
+        assert_eq!(shared, view.shared_cells(&b, &a));
+        for cell in (0..=u16::MAX).step_by(97).map(Cell) {
+            let copies = view.target(&cell.start());
+            let both = copies.contains(&a) && copies.contains(&b);
+            assert_eq!(shared.contains(cell), both, "{cell:?}");
         }
     }
 
