@@ -223,6 +223,8 @@ pub enum ReadResult {
     OtherView,
     /// The store could not be read, for people.
     Failed(String),
+    /// The record under the key failed its check: it is not served, and wants to be written anew.
+    Corrupt,
 }
 
 /// How a copy is brought up to date: it asks, the holder lists what the copy should have, the copy

@@ -166,6 +166,7 @@ impl Board {
         let result = match result {
             Ok(Loaded::Item(record)) => self.vote(record),
             Ok(Loaded::Page { .. }) => ReadResult::Failed("the store answered a page".into()),
+            Err(StoreError::Corrupt(_)) => ReadResult::Corrupt,
             Err(error) => ReadResult::Failed(error.to_string()),
         };
         self.send(now, &from, &Message::ReadReply { operation, result });

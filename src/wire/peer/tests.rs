@@ -188,6 +188,7 @@ fn read_result() -> impl Strategy<Value = ReadResult> {
         option::of(record()).prop_map(ReadResult::Behind),
         Just(ReadResult::OtherView),
         text(80).prop_map(ReadResult::Failed),
+        Just(ReadResult::Corrupt),
     ]
 }
 
@@ -288,6 +289,7 @@ fn variant(message: &Message) -> (u8, u8) {
                 ReadResult::OtherView => 1,
                 ReadResult::Failed(_) => 2,
                 ReadResult::Behind(_) => 3,
+                ReadResult::Corrupt => 4,
             };
             (9, which)
         }
