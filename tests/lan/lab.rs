@@ -49,6 +49,11 @@ impl Board {
         &self.agent
     }
 
+    /// Another thread there, for what takes long.
+    pub fn visitor(&self) -> Agent {
+        Agent::enter(&self.namespace)
+    }
+
     /// Runs `ip` there.
     pub fn ip(&self, lines: &str) {
         netns::ip(Some(&self.namespace), lines);
@@ -195,12 +200,6 @@ impl Lab {
 
     /// Cuts the LAN into groups that do not hear each other. Boards in no group hear all.
     pub fn partition(&self, groups: &[&[usize]]) {
-        let ports = |group: &[usize]| {
-            let ports = group
-                .iter()
-                .map(|board| format!("\"{}\"", self.boards[*board].port));
-            ports.collect::<Vec<_>>().join(", ")
-        };
         let mut rules = String::new();
         for (index, from) in groups.iter().enumerate() {
             for to in groups
@@ -209,11 +208,26 @@ impl Lab {
                 .filter(|(to, _)| *to != index)
                 .map(|(_, to)| to)
             {
-                let (from, to) = (ports(from), ports(to));
-                rules += &format!("iifname {{ {from} }} oifname {{ {to} }} drop\n");
+                rules += &self.cut(from, to);
             }
         }
         self.filter("partition", &rules);
+    }
+
+    /// Loses what the boards of `from` send to those of `to`; what these send arrives.
+    pub fn cut_one_way(&self, from: &[usize], to: &[usize]) {
+        self.filter("partition", &self.cut(from, to));
+    }
+
+    fn cut(&self, from: &[usize], to: &[usize]) -> String {
+        let ports = |group: &[usize]| {
+            let ports = group
+                .iter()
+                .map(|board| format!("\"{}\"", self.boards[*board].port));
+            ports.collect::<Vec<_>>().join(", ")
+        };
+        let (from, to) = (ports(from), ports(to));
+        format!("iifname {{ {from} }} oifname {{ {to} }} drop\n")
     }
 
     /// Makes the LAN whole again.

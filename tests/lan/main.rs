@@ -2,6 +2,7 @@
 //! host's own interfaces. `./tests/run` runs it against the release binary, one test at a time:
 //! figures are of an otherwise idle machine, asserted at five times the goal, and printed.
 
+mod campaign;
 mod failing;
 mod forming;
 mod harness;
@@ -14,3 +15,4 @@ mod node;
 mod outsider;
 mod ring;
 mod wait;
+mod writer;
