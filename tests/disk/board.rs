@@ -211,6 +211,11 @@ fn exchange(to: SocketAddr, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     Ok(answer)
 }
 
+/// Enough of a value to tell it from others.
+fn start_of(value: &str) -> &str {
+    &value[..value.len().min(24)]
+}
+
 /// What a key may hold: the last acknowledged value, or one whose write was not answered.
 #[derive(Clone, Debug, Default)]
 struct Held {
@@ -229,13 +234,24 @@ pub struct Kept {
 impl Kept {
     /// Puts, or with no value removes; false when the board does not answer any more.
     pub fn write(&mut self, to: SocketAddr, key: &str, value: Option<String>) -> bool {
+        self.write_unless(to, key, value, || false)
+    }
+
+    /// The same; an answer is no acknowledgement when `is_void` holds once it has come.
+    pub fn write_unless(
+        &mut self,
+        to: SocketAddr,
+        key: &str,
+        value: Option<String>,
+        is_void: impl FnOnce() -> bool,
+    ) -> bool {
         let answer = match &value {
             Some(value) => call(to, "put", &json!({"key": key, "value": value})),
             None => call(to, "remove", &json!({"key": key})),
         };
         let held = self.keys.entry(key.to_owned()).or_default();
         match answer {
-            Some(Ok(_)) => {
+            Some(Ok(_)) if !is_void() => {
                 *held = Held {
                     acknowledged: value,
                     uncertain: Vec::new(),
@@ -273,7 +289,12 @@ impl Kept {
                 allowed,
                 "{what}: LOST: {key} was acknowledged as {:?}, holds {found:?}; \
                  unanswered {:?}",
-                held.acknowledged, held.uncertain
+                held.acknowledged.as_deref().map(start_of),
+                held.uncertain
+                    .iter()
+                    .map(|value| value.as_deref().map(start_of))
+                    .collect::<Vec<_>>(),
+                found = found.as_deref().map(start_of)
             );
             *held = Held {
                 acknowledged: found,

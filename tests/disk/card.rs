@@ -14,7 +14,10 @@ use crate::namespace::run;
 const NO_LOG_FLUSH: u32 = 2;
 
 mod request {
-    nix::ioctl_write_ptr!(shutdown, b'X', 125, u32);
+    // Its number says that it is read, though the kernel reads the flags.
+    const SHUTDOWN: nix::sys::ioctl::ioctl_num_type =
+        nix::request_code_read!(b'X', 125, size_of::<u32>());
+    nix::ioctl_write_ptr_bad!(shutdown, SHUTDOWN, u32);
 }
 
 /// A mounted card. The mount is seen in this mount namespace alone.

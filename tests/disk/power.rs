@@ -30,14 +30,27 @@ impl Dice {
     }
 }
 
-/// Writes until the board no longer answers, or `stop`.
-fn write(kept: &mut Kept, board: &Board, client: usize, cut: u64, stop: &AtomicBool) {
+/// Where the power is.
+#[derive(Default)]
+struct Power {
+    /// It is being cut. A sync that is under way then may return success though its transaction
+    /// was dropped (jbd2 finds it neither running nor committing); no process outlives a true cut,
+    /// so what is answered from here on counts as unanswered.
+    going: AtomicBool,
+    gone: AtomicBool,
+}
+
+/// Writes until the board no longer answers, or the power is gone.
+fn write(kept: &mut Kept, board: &Board, client: usize, cut: u64, power: &Power) {
     let mut dice = Dice(cut * 100 + client as u64);
-    while !stop.load(Ordering::Relaxed) {
+    let mut number = 0;
+    while !power.gone.load(Ordering::SeqCst) {
+        number += 1;
         let key = format!("client {client} key {}", dice.below(KEYS));
         let filler = "x".repeat(dice.below(4_000) as usize);
-        let value = (dice.below(5) > 0).then(|| format!("cut {cut} {filler}"));
-        if !kept.write(board.at, &key, value) {
+        let value = (dice.below(5) > 0).then(|| format!("cut {cut} {number} {filler}"));
+        let is_void = || power.going.load(Ordering::SeqCst);
+        if !kept.write_unless(board.at, &key, value, is_void) {
             break;
         }
     }
@@ -66,15 +79,16 @@ fn power_cuts_lose_no_acknowledged_write() {
         let (mut board, _) = boot(&card);
         let start = Instant::now();
         for cut in 0..cuts {
-            let stop = AtomicBool::new(false);
+            let power = Power::default();
             thread::scope(|scope| {
                 for (client, kept) in kept.iter_mut().enumerate() {
-                    let (board, stop) = (&board, &stop);
-                    scope.spawn(move || write(kept, board, client, cut, stop));
+                    let (board, power) = (&board, &power);
+                    scope.spawn(move || write(kept, board, client, cut, power));
                 }
                 thread::sleep(Duration::from_millis(20 + dice.below(400)));
+                power.going.store(true, Ordering::SeqCst);
                 card.cut();
-                stop.store(true, Ordering::Relaxed);
+                power.gone.store(true, Ordering::SeqCst);
             });
             board.kill();
             card.replug();

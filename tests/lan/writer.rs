@@ -118,9 +118,7 @@ impl Outcome {
             .iter()
             .enumerate()
             .map(|(at, node)| {
-                let turn = |index: usize| {
-                    (index + at) % nodes.len() == 0 || (index + at) % nodes.len() == 1
-                };
+                let turn = |index: usize| (index + at) % nodes.len() < 2;
                 let keys = self.keys.iter().enumerate();
                 let keys = keys.filter(|(index, _)| turn(*index));
                 let keys: Vec<_> = keys.map(|(_, key)| key.clone()).collect();
