@@ -13,6 +13,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::netns::{self, Agent};
+use crate::switch::{Plan, Switch, open_port};
 
 static LABS: AtomicUsize = AtomicUsize::new(0);
 static SWEEP: Once = Once::new();
@@ -177,6 +178,20 @@ impl Lab {
                 board.address
             ));
         }
+    }
+
+    /// Puts a switch of this process in the place of the bridge, between all boards.
+    pub fn switch(&self, plan: Plan) -> Switch {
+        let mut unbridged = String::new();
+        for board in &self.boards {
+            let offloads = ["tx", "off", "tso", "off", "gso", "off", "gro", "off"];
+            board.output("ethtool", &[&["-K", "eth0"][..], &offloads[..]].concat());
+            unbridged += &format!("link set {} nomaster\n", board.port);
+        }
+        netns::ip(Some(&self.hub), &unbridged);
+        let names: Vec<_> = self.boards.iter().map(|board| board.port.clone()).collect();
+        let open = move || names.iter().map(|name| open_port(name)).collect();
+        Switch::start(self.hub_agent.run(open), plan)
     }
 
     /// A board.
