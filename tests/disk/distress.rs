@@ -17,14 +17,14 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const UNAVAILABLE: i64 = -32_003;
 
 /// strace on a running board, which makes system calls fail until it is dropped.
-struct Fault {
+pub struct Fault {
     strace: Child,
     _said: tempfile::TempDir,
 }
 
 impl Fault {
     /// `inject` as strace takes it.
-    fn start(board: &Board, inject: &str) -> Self {
+    pub fn start(board: &Board, inject: &str) -> Self {
         let said = tempfile::tempdir().expect("a directory");
         let path = said.path().join("said");
         let call = inject.split(':').next().expect("a split has a first part");

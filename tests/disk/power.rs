@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::board::{self, Board, Kept};
 use crate::card::Card;
+use crate::distress::Fault;
 use crate::namespace::alone;
 
 /// Clients that write at the same time, so that groups form.
@@ -107,6 +108,35 @@ fn power_cuts_lose_no_acknowledged_write() {
             kept.iter().map(Kept::len).sum::<usize>(),
         );
         assert!(slowest < RECOVERY_TIME_MAX, "a boot took {slowest:?}");
+    });
+}
+
+#[test]
+fn writes_whose_sync_was_skipped_are_gone_after_such_a_cut() {
+    alone(|| {
+        let card = Card::new(512);
+        let (board, _) = boot(&card);
+        let lie = Fault::start(&board, "fdatasync:retval=0");
+        let keys: Vec<_> = (0..20).map(|number| format!("key {number}")).collect();
+        for key in &keys {
+            let put = board.call("put", &json!({"key": key, "value": key}));
+            assert!(matches!(put, Some(Ok(_))), "{put:?}");
+        }
+        card.cut();
+        drop(lie);
+        board.kill();
+        card.replug();
+        let (board, _) = boot(&card);
+        let is_lost = |key: &&String| {
+            let read = board.call("get", &json!({"key": key}));
+            matches!(read, Some(Err(error)) if error["code"] == board::NOT_FOUND)
+        };
+        let lost = keys.iter().filter(is_lost).count();
+        println!(
+            "{lost} of {} writes are gone that were never synced",
+            keys.len()
+        );
+        assert!(lost > 0, "a cut that loses nothing proves nothing");
     });
 }
 

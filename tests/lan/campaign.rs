@@ -1,6 +1,7 @@
 //! Faults of processes and of the network under load: whatever was acknowledged meanwhile is read
 //! back at the end. Seconds of each fault by default, the full numbers with ROUNDEL_LONG.
 
+use std::net::UdpSocket;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -140,6 +141,44 @@ fn board_that_is_not_heard_but_hears_harms_nobody() {
         outcome.check(what, &nodes);
         assert!(outcome.gap_max < GAP_MAX, "the other boards go on");
     }
+}
+
+#[test]
+fn stranger_that_takes_a_boards_address_harms_no_acknowledged_put() {
+    let lab = Lab::unplugged("duplicate", 6);
+    lab.plug(0..5);
+    let nodes = five(&lab);
+    let load = Load::start("duplicate", [&nodes[0], &nodes[1], &nodes[4]]);
+    lab.plug([5]);
+    let address = lab.board(1).address();
+    lab.board(5).ip(&format!(
+        "addr flush dev eth0\naddr add {address}/16 dev eth0\n"
+    ));
+    // Whoever hears its requests takes its hardware address for the board's.
+    let others: Vec<_> = (0..5).filter(|board| *board != 1).collect();
+    let claim = |round: u64| {
+        for board in &others {
+            let to = (lab.board(*board).address(), 9);
+            lab.board(5).agent().run(move || {
+                let socket = UdpSocket::bind((address, 0)).expect("the address is there");
+                // Refused, or nobody answers: either way it asked.
+                let _ = socket.send_to(&round.to_be_bytes(), to);
+            });
+        }
+        lab.board(5).ip("neigh flush dev eth0\n");
+    };
+    for round in 0..if wait::is_long() { 120 } else { 20 } {
+        claim(round);
+        last(Duration::from_millis(500));
+    }
+    let seen = nodes[0].members().map(|members| {
+        let alive = members.iter().filter(|(_, alive)| *alive);
+        alive.count()
+    });
+    lab.set_cable(5, false);
+    let settled = ring::wait_for_ring(&nodes, Duration::from_secs(60));
+    println!("two with one address: {seen:?} alive meanwhile; one ring {settled:?} after");
+    load.stop().check("a duplicate address", &nodes);
 }
 
 #[test]
