@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::board::{self, Board, Kept};
+use crate::board::{self, Board, Kept, READY_TIME_MAX, until};
 use crate::namespace::alone;
 
 /// What changes a medium. Those on sockets and pipes are among them: crash points like any other.
@@ -45,6 +45,10 @@ fn live(data: &Path, strace: &[&str], kept: &mut Kept, second_life: bool) -> boo
         let removes = number % 3 == 2;
         let value = format!("{second_life} {number} {}", "x".repeat(number * 40));
         if !kept.write(board.at, &key, (!removes).then_some(value)) {
+            // Its lock on the directory goes with its last thread.
+            until("the board has died", READY_TIME_MAX, || {
+                board.has_ended().then_some(()).ok_or_else(|| board.log())
+            });
             return false;
         }
     }
