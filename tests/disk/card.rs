@@ -23,14 +23,13 @@ mod request {
 /// A mounted card. The mount is seen in this mount namespace alone.
 pub struct Card {
     directory: tempfile::TempDir,
-    device: String,
 }
 
 impl Card {
     /// Makes an image file of so many MiB, a file system in it, and mounts it.
     ///
     /// # Panics
-    /// Without loop devices.
+    /// Without loop devices, at the mount.
     pub fn new(mib: u64) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let image = directory.path().join("image");
@@ -40,17 +39,7 @@ impl Card {
         std::fs::create_dir(directory.path().join("card")).expect("a directory");
         let image = image.display().to_string();
         run("mkfs.ext4", &["-q", "-F", &image]);
-        let output = Command::new("losetup")
-            .args(["--find", "--show", &image])
-            .output();
-        let output = output.expect("losetup runs (util-linux)");
-        assert!(
-            output.status.success(),
-            "this test needs a loop device: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let device = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        let card = Card { directory, device };
+        let card = Card { directory };
         card.mount();
         card
     }
@@ -81,7 +70,12 @@ impl Card {
     }
 
     fn mount(&self) {
-        run("mount", &["-t", "ext4", &self.device, &text(&self.path())]);
+        // Such a loop device goes with its mount, and that with the namespace.
+        let image = text(&self.directory.path().join("image"));
+        run(
+            "mount",
+            &["-t", "ext4", "-o", "loop", &image, &text(&self.path())],
+        );
     }
 }
 
@@ -92,6 +86,5 @@ fn text(path: &Path) -> String {
 impl Drop for Card {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(self.path()).status();
-        let _ = Command::new("losetup").args(["-d", &self.device]).status();
     }
 }
