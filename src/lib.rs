@@ -103,7 +103,7 @@
 //! tests/     tidy/ (this page's rules)  conformance/ (SSDP, HTTP, JSON-RPC, ring messages)
 //!            readme/ (its commands)  cli  daemon/ (one real board and its disk)
 //!            scale/ (rings of thousands, mode partial)  lan/ (real boards in namespaces)
-//!            sim/ (the seeded simulator)
+//!            sim/ (the seeded simulator)  disk/ (real boards on media that fail)
 //! ```
 //!
 //! Where to begin: [`base::call`] (what can be asked), [`proto::board`] (its header tells a board's

@@ -267,6 +267,8 @@ pub enum ReadResult {
     OtherView,
     /// The store could not be read, for people.
     Failed(String),
+    /// The record under the key failed its check: it is not served, and wants to be written anew.
+    Corrupt,
 }
 
 /// Steps of a comparison of two hash trees (`base/tree.rs`), over the cells that both boards

@@ -3,6 +3,8 @@
 //! figures are of an otherwise idle machine, asserted at five times the goal, and printed.
 
 mod absence;
+mod campaign;
+mod damage;
 mod failing;
 mod forming;
 mod harness;
@@ -14,4 +16,6 @@ mod network;
 mod node;
 mod outsider;
 mod ring;
+mod switch;
 mod wait;
+mod writer;

@@ -207,6 +207,7 @@ impl Board {
         let result = match result {
             Ok(Loaded::Item(record)) => self.vote(record),
             Ok(_) => ReadResult::Failed("the store did not answer an item".into()),
+            Err(StoreError::Corrupt(_)) => ReadResult::Corrupt,
             Err(error) => ReadResult::Failed(error.to_string()),
         };
         self.send(now, &from, &Message::ReadReply { operation, result });

@@ -188,6 +188,7 @@ fn read_result() -> impl Strategy<Value = ReadResult> {
         option::of(record()).prop_map(ReadResult::Behind),
         Just(ReadResult::OtherView),
         text(80).prop_map(ReadResult::Failed),
+        Just(ReadResult::Corrupt),
     ]
 }
 
@@ -338,6 +339,7 @@ fn variant(message: &Message) -> (u8, u8) {
                 ReadResult::OtherView => 1,
                 ReadResult::Failed(_) => 2,
                 ReadResult::Behind(_) => 3,
+                ReadResult::Corrupt => 4,
             };
             (9, which)
         }
@@ -384,7 +386,7 @@ fn every_variant_is_drawn() {
     let strategy = any_message();
     let draw = |_| variant(&strategy.new_tree(&mut runner).unwrap().current());
     let drawn: std::collections::BTreeSet<_> = (0..1_000).map(draw).collect();
-    assert_eq!(drawn.len(), 14 + 5 + 4 + 5 + 3 + 5 + 1 + 4, "{drawn:?}");
+    assert_eq!(drawn.len(), 14 + 5 + 4 + 5 + 4 + 5 + 1 + 4, "{drawn:?}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ impl Board {
                 self.read_result(now, me, id, result);
             }
             Ok(_) => {}
+            Err(StoreError::Corrupt(_)) => self.read_result(now, me, id, ReadResult::Corrupt),
             Err(error) => self.read_result(now, me, id, ReadResult::Failed(error.to_string())),
         }
     }
@@ -52,6 +53,7 @@ impl Board {
             }
             ReadResult::Behind(record) => read.answered_behind(&from, record),
             ReadResult::Failed(_) => read.failed(&from),
+            ReadResult::Corrupt => read.corrupt(&from),
             ReadResult::OtherView => {
                 self.other_view(now, from, id);
                 return;
