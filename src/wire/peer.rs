@@ -21,7 +21,7 @@ use crate::base::item::{Item, Key, Record};
 use crate::base::limit;
 use crate::base::member::{Cluster, Contact, Entry, Incarnation, Life};
 use crate::base::tree::NodeDigest;
-use crate::base::version::Version;
+use crate::base::version::{Stamp, Version};
 
 const SYNC_REQUEST: u8 = 0x02;
 const SYNC_RESPONSE: u8 = 0x03;
@@ -138,6 +138,9 @@ pub struct Hello {
     /// Milliseconds it has been in a ring since it started; of two boards with one card the one
     /// that has been in it for longer stays. 0: it has not been in one.
     pub established_ms: u64,
+    /// The highest stamp it has drawn or seen: a board whose clock is not set, and that forgot in
+    /// a power cut what it drew for copies elsewhere, stamps above what they took.
+    pub high_water: Stamp,
     /// Digest of its roster; 0 without one.
     pub view: u64,
     /// Where it is, what it is called, its boot and renewal.

@@ -29,6 +29,7 @@ pub fn hello(identity: &Identity) -> Hello {
         cluster_name: CLUSTER.parse().expect("a name"),
         cluster: None,
         established_ms: 0,
+        high_water: roundel::base::version::Stamp::default(),
         view: 0,
         contact: Contact {
             id: identity.id(),

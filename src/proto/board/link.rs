@@ -225,6 +225,7 @@ impl Board {
                 _ => None,
             },
             established_ms: self.membership.established_ms(now.time),
+            high_water: self.clock.high_water(),
             view: self.knowledge(),
             contact: self.my_contact(),
         })
@@ -358,6 +359,9 @@ impl Board {
             self.tell_of_twin(other, &hello.contact);
         }
         self.links.contacts.insert(peer, hello.contact.clone());
+        if !self.clock.is_future(hello.high_water, now.wall) {
+            self.clock.hear(hello.high_water);
+        }
         if let Some(waiting) = self.links.waiting.remove(&peer) {
             for transmit in waiting.messages {
                 self.out.transmits.push_back(Transmit {

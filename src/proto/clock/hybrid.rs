@@ -67,6 +67,18 @@ impl Hybrid {
         self.prove(stamp);
     }
 
+    /// Another board says how far stamps have come; that proves nothing about clocks.
+    pub fn hear(&mut self, stamp: Stamp) {
+        self.note_leap(stamp);
+        self.observed = self.observed.max(stamp);
+    }
+
+    /// The wall clock has been set, so that what is drawn after a restart lies above what was drawn
+    /// before it.
+    pub fn is_set(&self, wall: WallTime) -> bool {
+        self.physical(wall).is_some()
+    }
+
     /// Another board has taken a stamp of this one.
     pub fn prove(&mut self, stamp: Stamp) {
         self.proven = self.proven.max(stamp);

@@ -160,6 +160,7 @@ mod tests {
             cluster_name: "home".parse().unwrap(),
             cluster: None,
             established_ms: 0,
+            high_water: crate::base::version::Stamp::default(),
             view: 0,
             contact: Contact {
                 id: identity.id(),

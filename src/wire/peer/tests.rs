@@ -90,12 +90,17 @@ fn contact() -> impl Strategy<Value = Contact> {
 
 fn hello() -> impl Strategy<Value = Hello> {
     let fresh = (vec(any::<u8>(), 0..4), any::<[u8; 32]>(), any::<[u8; 16]>());
-    let ring = (option::of(cluster()), any::<u64>(), any::<u64>());
+    let ring = (
+        option::of(cluster()),
+        any::<u64>(),
+        any::<u64>(),
+        any::<u64>(),
+    );
     let board = (vec(any::<u8>(), 0..100), name(), contact());
     (fresh, ring, board).prop_map(
         |(
             (versions, nonce, life),
-            (cluster, established_ms, view),
+            (cluster, established_ms, view, stamp),
             (public_key, name, contact),
         )| {
             Hello {
@@ -106,6 +111,7 @@ fn hello() -> impl Strategy<Value = Hello> {
                 cluster_name: name,
                 cluster,
                 established_ms,
+                high_water: Stamp(stamp),
                 view,
                 contact,
             }

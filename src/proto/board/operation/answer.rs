@@ -226,13 +226,11 @@ impl Board {
 
     /// A copy's roster differs: the two exchange, and then the operation starts again.
     pub(super) fn other_view(&mut self, now: Now, from: Id, id: u64) {
-        let Some(operation) = self.operations.running.get_mut(&id) else {
-            return;
-        };
-        operation.step = Step::Waiting;
-        self.watch.count("views_exchanged");
-        self.push_roster(now, &from, CallPurpose::ExchangeFor(id));
-        self.arm(now.time + RETRY_TIME, Timer::Operation(id));
+        if self.operations.running.contains_key(&id) {
+            self.watch.count("views_exchanged");
+            self.push_roster(now, &from, CallPurpose::ExchangeFor(id));
+            self.operation_waits(now, id);
+        }
     }
 
     pub(in crate::proto::board) fn operation_again(&mut self, now: Now, id: u64) {

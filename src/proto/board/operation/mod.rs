@@ -251,6 +251,14 @@ impl Board {
 
     /// Starts (or starts again, under a new stamp) writing `value`; `found` gives the record a
     /// read found, which is written back as it is.
+    /// The operation begins anew in a moment.
+    fn operation_waits(&mut self, now: Now, id: u64) {
+        if let Some(operation) = self.operations.running.get_mut(&id) {
+            operation.step = Step::Waiting;
+            self.arm(now.time + RETRY_TIME, Timer::Operation(id));
+        }
+    }
+
     fn start_write(
         &mut self,
         now: Now,
@@ -275,6 +283,12 @@ impl Board {
             None => {
                 if !exposed && !write.is_possible(|id| self.is_present(id)) {
                     self.refuse_write(id);
+                    return;
+                }
+                let unsure = !self.clock.is_set(now.wall) && self.is_behind();
+                if unsure && consistency != Consistency::One {
+                    // It may have drawn for others what it does not remember: first it hears them.
+                    self.operation_waits(now, id);
                     return;
                 }
                 let stamp = self.clock.draw(now.wall);
