@@ -14,6 +14,7 @@ use super::file::{File, expected};
 use super::{ConfigError, file};
 use crate::base::endpoint::Name;
 use crate::base::limit;
+use crate::base::member::RingMode;
 
 /// The port when none is set; the next free one when it is taken.
 pub const PORT_DEFAULT: u16 = 38_400;
@@ -49,6 +50,8 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// The routing strategy.
     pub structure: Structure,
+    /// How the ring is computed, if this board founds it.
+    pub ring_mode: RingMode,
     /// What SIGTERM means.
     pub on_terminate: OnTerminate,
     /// Longest hand-over before the board stops anyway.
@@ -123,6 +126,8 @@ pub struct Overrides {
     pub cluster: Option<Name>,
     /// `--name`.
     pub name: Option<Name>,
+    /// `--ring-mode`.
+    pub ring_mode: Option<RingMode>,
     /// `--reply-delay-mean-ms`.
     pub reply_delay_mean_ms: Option<u64>,
 }
@@ -141,6 +146,7 @@ impl Config {
             bind_addr: None,
             hosts: Vec::new(),
             structure: Structure::Chord,
+            ring_mode: RingMode::Full,
             on_terminate: OnTerminate::Leave,
             leave_timeout: limit::LEAVE_TIME_MAX,
             reply_delay_mean: Duration::ZERO,
@@ -235,6 +241,11 @@ impl Config {
         })? {
             self.structure = structure;
         }
+        if let Some(mode) = take(file, "ring_mode", &file.ring_mode, |text: &String| {
+            RingMode::from_word(text)
+        })? {
+            self.ring_mode = mode;
+        }
         if let Some(choice) = take(file, "on_terminate", &file.on_terminate, |text: &String| {
             OnTerminate::from_word(text)
         })? {
@@ -298,6 +309,7 @@ impl Config {
         };
         self.data = flags.data.unwrap_or_else(|| std::mem::take(&mut self.data));
         self.name = flags.name.or_else(|| self.name.take());
+        self.ring_mode = flags.ring_mode.unwrap_or(self.ring_mode);
         if let Some(cluster) = flags.cluster {
             self.cluster = cluster;
         }
@@ -333,6 +345,7 @@ impl Config {
             "bind_addr": self.bind_addr,
             "hosts": self.hosts,
             "structure": self.structure.as_str(),
+            "ring_mode": self.ring_mode.as_str(),
             "on_terminate": self.on_terminate.as_str(),
             "leave_timeout_s": self.leave_timeout.as_secs(),
             "reply_delay_mean_ms":
@@ -476,6 +489,7 @@ mod tests {
             "name = \"kitchen\"\ncluster = \"home\"\ndata = \"/d\"\n\
              interfaces = [\"eth0\", \"wlan0\", \"eth0\"]\nbind_port = 4000\n\
              bind_addr = \"::1\"\nhosts = [\"Kitchen.lan\"]\nstructure = \"mesh\"\n\
+             ring_mode = \"partial\"\n\
              on_terminate = \"stop\"\nleave_timeout_s = 5\nreply_delay_mean_ms = 7\n\
              log_file = \"/l\"\n[ssdp]\nlisten = false\nsearch = false\nadvertise = false\n\
              [log]\nlevel = \"debug\"\nformat = \"json\"\n",
@@ -484,7 +498,8 @@ mod tests {
         let expected = serde_json::json!({
             "name": "kitchen", "cluster": "home", "data": "/d",
             "interfaces": ["eth0", "wlan0"], "port": 4000, "bind_addr": "::1",
-            "hosts": ["kitchen.lan"], "structure": "mesh", "on_terminate": "stop",
+            "hosts": ["kitchen.lan"], "structure": "mesh", "ring_mode": "partial",
+            "on_terminate": "stop",
             "leave_timeout_s": 5, "reply_delay_mean_ms": 7,
             "ssdp": {"listen": false, "search": false, "advertise": false},
             "log": {"level": "debug", "format": "json", "file": "/l"},
@@ -510,6 +525,7 @@ mod tests {
             ("bind_addr = \"239.255.255.250\"", "addresses"),
             ("hosts = [\"a:80\"]", "without port"),
             ("structure = \"star\"", "\"chord\" or \"mesh\""),
+            ("ring_mode = \"half\"", "\"partial\""),
             ("on_terminate = \"exit\"", "\"leave\""),
             ("leave_timeout_s = 0", "1 to 3600"),
             ("reply_delay_mean_ms = -1", "0 to 60000"),
@@ -545,6 +561,7 @@ mod tests {
             port: Some(9),
             cluster: Some("x".parse().unwrap()),
             name: Some("w".parse().unwrap()),
+            ring_mode: Some(RingMode::Partial),
             reply_delay_mean_ms: Some(8),
         };
         let config = Config::check(&file, flags, PathBuf::new()).unwrap();
@@ -552,6 +569,7 @@ mod tests {
         assert_eq!(config.interfaces, ["y"]);
         assert_eq!((config.port, config.cluster.as_str()), (Some(9), "x"));
         assert_eq!(config.name.unwrap().as_str(), "w");
+        assert_eq!(config.ring_mode, RingMode::Partial);
         assert_eq!(config.reply_delay_mean, Duration::from_millis(8));
     }
 

@@ -206,6 +206,7 @@ fn board(config: &Config, who: &Who, identity: Identity) -> Result<(Board, Clock
         life: Life(random::<16>()?),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         structure: registry::structure(config.structure),
+        ring_mode: config.ring_mode,
     };
     let rng = seeded(who.seed, 1);
     Ok((

@@ -98,7 +98,10 @@ impl Board {
 
     fn write_for(&mut self, now: Now, from: Id, write: ReplicaWrite) {
         let operation = write.operation;
-        let refused = if self.phase != Phase::Joined || write.view != self.roster_digest() {
+        let refused = if self.phase != Phase::Joined
+            || write.view != self.agreement([&write.item.key])
+            || !(write.hint || self.knows_copies(&write.item.key))
+        {
             Some(WriteResult::OtherView)
         } else if self
             .clock
@@ -146,7 +149,7 @@ impl Board {
     }
 
     fn read_for(&mut self, now: Now, from: Id, operation: u64, view: u64, key: Key) {
-        if self.phase != Phase::Joined || view != self.roster_digest() {
+        if self.phase != Phase::Joined || view != self.agreement([&key]) {
             let result = ReadResult::OtherView;
             self.send(now, &from, &Message::ReadReply { operation, result });
             return;
@@ -180,7 +183,9 @@ impl Board {
         view: u64,
         items: Vec<(Key, Version)>,
     ) {
-        let mine = self.phase == Phase::Joined && view == self.roster_digest();
+        let keys = items.iter().map(|(key, _)| key);
+        let known = items.iter().all(|(key, _)| self.knows_copies(key));
+        let mine = self.phase == Phase::Joined && known && view == self.agreement(keys);
         if !mine || items.is_empty() {
             let positions = mine.then(Vec::new);
             let message = Message::RangePage(RangePage::Missing {

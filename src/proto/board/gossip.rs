@@ -15,7 +15,8 @@ use super::{Board, META_ROSTER, Phase, StorePurpose, Timer};
 use crate::base::call::{CallError, CallId, Event};
 use crate::base::endpoint::SocketAddr;
 use crate::base::id::Id;
-use crate::base::member::{Cluster, Entry, Standing};
+use crate::base::member::{Cluster, Entry, RingMode, Standing};
+use crate::base::pointer::AskId;
 use crate::base::rng::RngExt;
 use crate::base::store::{Batch, Change, StoreError, StoreId};
 use crate::base::time::Now;
@@ -45,6 +46,10 @@ pub(super) enum CallPurpose {
         scan: u64,
     },
     Relay(CallId),
+    /// A question of the machine of mode `partial`.
+    Ask(AskId),
+    /// An operation handed to the board that coordinates it.
+    Operate(u64),
 }
 
 #[derive(Debug)]
@@ -134,6 +139,8 @@ impl Board {
                 let reason = format!("board {} does not answer; try again", from.short());
                 self.out.answer(call, Err(CallError::unavailable(reason)));
             }
+            (CallPurpose::Ask(ask), reply) => self.told(ask, reply),
+            (CallPurpose::Operate(operation), reply) => self.operated(now, operation, reply),
             (CallPurpose::Exchange, _) => {}
         }
     }
@@ -161,6 +168,11 @@ impl Board {
                 self.out.relayed.push_back(request);
                 return;
             }
+            RingCall::Ask(request) => self.answer_ask(&from, request),
+            RingCall::Operate(operate) => match self.operate_for(now, from, call, operate) {
+                Some(refused) => RingReply::Operated(refused),
+                None => return,
+            },
         };
         let after = self.gossip.storing;
         self.send_after(now, &from, &Message::RingReply { call, body: reply }, after);
@@ -223,7 +235,11 @@ impl Board {
                     self.look_for_clone(now, contact.endpoint);
                 }
                 let Some(roster) = &self.roster else { return };
-                let differs = roster.digest() != digest;
+                // Neighbours' rosters differ at the far ends in mode `partial`.
+                let differs = match roster.cluster().mode {
+                    RingMode::Full => roster.digest() != digest,
+                    RingMode::Partial => push && roster.has_news_for(from, state),
+                };
                 self.roster_changed(now, changes, false);
                 if differs && push {
                     self.push_roster(now, from, CallPurpose::Exchange);
@@ -273,6 +289,7 @@ impl Board {
                 self.detector.add(now.time, peer);
             }
         }
+        self.watch_neighbourhood(now);
         self.persist_roster();
         if own {
             self.gossip
@@ -330,6 +347,7 @@ impl Board {
         if !roster.set(entry.clone()) {
             return false;
         }
+        roster.prune();
         let changes = Changes {
             entries: vec![entry],
             contacts: vec![],

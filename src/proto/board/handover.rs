@@ -304,7 +304,10 @@ impl Board {
     /// Decides to whom an item of this board is to be offered.
     fn sort_item(&self, pass: &mut Pass, item: Item) -> Offered {
         let copies = pass.view.target(&item.key.point());
-        let displaced = !copies.contains(&self.me);
+        // What nobody known here is to hold stays until the neighbourhood says otherwise.
+        let reached = pass.view.reaches(&item.key.point());
+        let displaced = reached && !copies.contains(&self.me);
+        pass.displaced_left += u64::from(!reached);
         let present = |id: &Id| self.is_present(id);
         let whole = copies
             .iter()
@@ -314,7 +317,9 @@ impl Board {
         }
         let mut unconfirmed: BTreeSet<Id> =
             copies.into_iter().filter(|id| *id != self.me).collect();
-        if !displaced {
+        if !reached {
+            unconfirmed.clear();
+        } else if !displaced {
             unconfirmed.retain(|id| pass.targets.contains(id));
         }
         Offered {
@@ -328,7 +333,7 @@ impl Board {
         let Some(pass) = self.handover.pass.as_ref() else {
             return;
         };
-        let view = pass.view.digest();
+        let view = pass.view.clone();
         let mut lists: BTreeMap<Id, Vec<usize>> = BTreeMap::new();
         for (position, offered) in pass.page.iter().enumerate() {
             for peer in &offered.unconfirmed {
@@ -351,10 +356,12 @@ impl Board {
                     )
                 })
                 .collect();
+            let keys = positions.iter().map(|at| &pass.page[*at].item.key);
+            let points: Vec<Id> = keys.map(Key::point).collect();
             pass.offers.insert(operation, (peer, positions));
             let message = RangePage::Versions {
                 operation,
-                view,
+                view: view.agreement(&points),
                 items,
             };
             self.send(now, &peer, &Message::RangePage(message));
@@ -467,7 +474,8 @@ impl Board {
             }
             let operation = self.out.draw() << 8;
             pass.pushes.insert(operation, (peer, position));
-            let (view, item) = (pass.view.digest(), pass.page[position].item.clone());
+            let item = pass.page[position].item.clone();
+            let view = pass.view.agreement([&item.key.point()]);
             let write = ReplicaWrite {
                 operation,
                 view,

@@ -22,9 +22,12 @@ mod operation;
 mod outbox;
 mod overview;
 mod pointers;
+mod routing;
 mod scan;
 #[cfg(test)]
 mod scenario;
+#[cfg(test)]
+mod scenario_partial;
 #[cfg(test)]
 mod scenario_review;
 #[cfg(test)]
@@ -40,7 +43,8 @@ pub use self::outbox::{Answer, LinkCommand, LinkId, Outbox, RelayedRequest, Rout
 use crate::base::call::{Call, CallError, CallId, Event, LeaveMode, Reply};
 use crate::base::endpoint::{Name, SocketAddr};
 use crate::base::id::Id;
-use crate::base::member::{Contact, Life};
+use crate::base::item::Key;
+use crate::base::member::{Contact, Life, RingMode};
 use crate::base::rng::{Rng, RngExt};
 use crate::base::store::{Batch, Load, LoadId, Loaded, Outcome, StoreError, StoreId};
 use crate::base::time::{Now, Time};
@@ -74,6 +78,8 @@ pub struct Settings {
     pub version: String,
     /// How it addresses its neighbours.
     pub structure: Box<dyn Structure>,
+    /// How the ring is computed, if this board founds it; a joiner takes the ring's.
+    pub ring_mode: RingMode,
 }
 
 /// How far the board is with belonging to a ring.
@@ -107,6 +113,8 @@ enum Timer {
     Ask,
     LeaveDeadline,
     Persist,
+    Tick,
+    Enter,
 }
 
 /// What a load was for.
@@ -155,6 +163,7 @@ pub struct Board {
     handover: handover::Handover,
     scans: scan::Scans,
     watch: overview::Watch,
+    routing: routing::Routing,
     finger_next: u32,
 }
 
@@ -193,6 +202,7 @@ impl Board {
             handover: handover::Handover::default(),
             scans: scan::Scans::default(),
             watch: overview::Watch::default(),
+            routing: routing::Routing::new(me),
             finger_next: 0,
         }
     }
@@ -223,7 +233,13 @@ impl Board {
             .and_then(|frame| Message::from_frame(&frame).ok());
         match (message, self.member_at(&from)) {
             (Some(Message::Swim(packet)), Some(_)) if self.phase == Phase::Joined => {
-                self.detector.handle_packet(now.time, &packet);
+                match &self.roster {
+                    Some(roster) if self.is_partial() => {
+                        let concern = |id: &Id| roster.has(id);
+                        (self.detector).handle_packet_about(now.time, &packet, concern);
+                    }
+                    _ => self.detector.handle_packet(now.time, &packet),
+                }
             }
             (Some(Message::Down(down)), Some(_)) if self.phase == Phase::Joined => {
                 for incarnation in down.iter().filter(|i| i.id != self.me) {
@@ -260,6 +276,14 @@ impl Board {
             Call::Get { key, consistency } => self.get(now, id, key, consistency),
             Call::ListItems(page) => self.list(id, page),
             Call::ScanItems(page) => self.scan(now, id, page),
+            Call::FindSuccessor(Some(target)) if self.is_partial() => {
+                self.look_up(id, target, true)
+            }
+            Call::FindPredecessor(Some(target)) if self.is_partial() => {
+                self.look_up(id, target, false)
+            }
+            Call::Stabilize if self.is_partial() => self.stabilize_partial(id),
+            Call::FixFingers if self.is_partial() => self.fix_finger_partial(id),
             Call::FindSuccessor(target) => self.find(target, true).map(Some),
             Call::FindPredecessor(target) => self.find(target, false).map(Some),
             Call::Fingers => self.fingers().map(Some),
@@ -341,6 +365,8 @@ impl Board {
                 Timer::Ask => self.ask_holders(now),
                 Timer::LeaveDeadline => self.leave_late(now),
                 Timer::Persist => self.persist_roster(),
+                Timer::Tick => self.tick_ring(now),
+                Timer::Enter => self.enter_ring(now),
             }
         }
         self.settle(now);
@@ -438,6 +464,8 @@ impl Board {
         while let Some(finding) = self.detector.poll_finding() {
             self.found(now, finding);
         }
+        self.settle_ring(now);
+        self.answer_guests(now);
         while let Some((to, packet)) = self.detector.poll_transmit() {
             let bytes = Message::Swim(packet).encode();
             self.out.transmits.push_back(Transmit {
@@ -476,6 +504,12 @@ impl Board {
             self.view = View::of(roster).map(Arc::new);
         }
         self.view.clone()
+    }
+
+    /// What the boards that operate on these keys together must agree on.
+    fn agreement<'a>(&mut self, keys: impl IntoIterator<Item = &'a Key>) -> u64 {
+        let points: Vec<Id> = keys.into_iter().map(Key::point).collect();
+        self.view().map_or(0, |view| view.agreement(&points))
     }
 
     fn roster_digest(&self) -> u64 {

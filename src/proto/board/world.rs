@@ -80,6 +80,7 @@ pub(super) struct World {
     pub(super) lag: BTreeMap<(usize, usize), Duration>,
     /// Streams asked for.
     pub(super) opened: usize,
+    pub(super) ring_mode: RingMode,
 }
 
 impl World {
@@ -120,6 +121,7 @@ impl World {
             stalled: BTreeSet::new(),
             lag: BTreeMap::new(),
             opened: 0,
+            ring_mode: RingMode::Full,
         }
     }
 
@@ -181,6 +183,7 @@ impl World {
             life: Life(((index as u128) << 64 | u128::from(node.life)).to_be_bytes()),
             version: "test".into(),
             structure: Box::new(Chord),
+            ring_mode: self.ring_mode,
         };
         let signer = Box::new(Identity::from_pkcs8(&node.pkcs8).unwrap());
         let rng = seeded([index as u8; 32], node.life);

@@ -9,11 +9,11 @@
 //! quorum in **both** ([`View`]). A joiner becomes a member only after it holds what it should
 //! (`proto/board/handover.rs`), so that any two operations meet on some copy.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::base::id::Id;
-use crate::base::member::Standing;
+use crate::base::member::{Entry, RingMode, Standing};
 use crate::proto::roster::Roster;
 
 /// The points of a set of boards, sorted.
@@ -35,6 +35,16 @@ impl Circle {
         circle.sort_unstable();
         Circle {
             points: circle,
+            boards,
+        }
+    }
+
+    /// Lays out `boards` with their ids as their one point each (mode `partial`).
+    pub fn of_ids(boards: BTreeSet<Id>) -> Self {
+        let boards: Vec<Id> = boards.into_iter().collect();
+        let points = boards.iter().enumerate();
+        Circle {
+            points: points.map(|(board, id)| (*id, board as u16)).collect(),
             boards,
         }
     }
@@ -77,6 +87,10 @@ pub struct View {
     copies: usize,
     old: Arc<Circle>,
     new: Option<Arc<Circle>>,
+    /// Mode `partial`: how each board stands, for digests of single keys.
+    ranks: Option<BTreeMap<Id, (u32, Standing)>>,
+    /// Mode `partial`: the outermost boards known, before and after this one.
+    ends: Option<(Id, Id)>,
 }
 
 /// Where one key's copies are.
@@ -122,22 +136,92 @@ impl View {
         };
         let old = pick(&[Standing::Member, Standing::Leaving]);
         let new = pick(&[Standing::Member, Standing::Joining]);
-        let points = roster.cluster().points;
+        let cluster = roster.cluster();
         if old.is_empty() {
             return None;
         }
+        let circle = |boards: BTreeSet<Id>| {
+            Arc::new(match cluster.mode {
+                RingMode::Full => Circle::new(boards, cluster.points),
+                RingMode::Partial => Circle::of_ids(boards),
+            })
+        };
+        let rank = |entry: &Entry| (entry.id, (entry.generation, entry.standing));
         let changes = !new.is_empty() && new != old;
         Some(View {
             digest: roster.digest(),
-            copies: usize::from(roster.cluster().copies),
-            new: changes.then(|| Arc::new(Circle::new(new, points))),
-            old: Arc::new(Circle::new(old, points)),
+            copies: usize::from(cluster.copies),
+            new: changes.then(|| circle(new)),
+            old: circle(old),
+            ranks: (cluster.mode == RingMode::Partial)
+                .then(|| roster.members().map(rank).collect()),
+            ends: roster.ends(),
         })
     }
 
     /// The digest of the roster it was laid out from.
     pub fn digest(&self) -> u64 {
         self.digest
+    }
+
+    /// What two boards must agree on before they operate on the keys at `points` together. Mode
+    /// `full`: the roster. Mode `partial`, where neighbours' rosters differ at the far ends: each
+    /// key's copies, how they stand, and since which generation.
+    pub fn agreement<'a>(&self, points: impl IntoIterator<Item = &'a Id>) -> u64 {
+        let Some(ranks) = &self.ranks else {
+            return self.digest;
+        };
+        let mut digest = 0u64;
+        let mut bytes = Vec::new();
+        for point in points {
+            bytes.clear();
+            bytes.extend_from_slice(&digest.to_be_bytes());
+            for set in self.copy_sets(point).sets {
+                bytes.push(set.len() as u8);
+                for id in set {
+                    let (generation, standing) = ranks[&id];
+                    bytes.extend_from_slice(id.as_bytes());
+                    bytes.extend_from_slice(&generation.to_be_bytes());
+                    bytes.push(standing as u8);
+                }
+            }
+            let hash = Id::of(&bytes);
+            let first = hash.as_bytes().first_chunk().expect("an id has 32 bytes");
+            digest = u64::from_be_bytes(*first);
+        }
+        digest
+    }
+
+    /// This view may say who holds the key: always in mode `full`; in mode `partial` only when
+    /// `board`, whose neighbourhood it is, holds a copy itself.
+    pub fn is_known_to(&self, board: &Id, point: &Id) -> bool {
+        self.ranks.is_none() || self.copy_sets(point).all().contains(board)
+    }
+
+    /// The key's copies lie within the boards known here; always in mode `full`.
+    pub fn reaches(&self, point: &Id) -> bool {
+        let Some((first, last)) = self.ends else {
+            return true;
+        };
+        let within = |id: &Id| id.is_in_half_open(&first, &last);
+        let sets = self.copy_sets(point).sets;
+        // Walking on past the last board would come round to the first.
+        within(point) && sets.iter().flatten().all(within)
+    }
+
+    /// With only `answered` of the old boards heard, every range `joiner` is to hold has had its
+    /// read quorum.
+    pub fn is_covered_for(&self, joiner: &Id, answered: &BTreeSet<Id>) -> bool {
+        if self.ranks.is_none() {
+            return self.is_covered_by(answered);
+        }
+        let new = self.new.as_ref().unwrap_or(&self.old);
+        let mut ends = self.old.points.iter().chain(&new.points);
+        ends.all(|(point, _)| {
+            let copies = self.old.copies(point, self.copies);
+            let heard = copies.iter().filter(|id| answered.contains(id)).count();
+            heard > copies.len() / 2 || !new.copies(point, self.copies).contains(joiner)
+        })
     }
 
     /// Nobody is joining or leaving.

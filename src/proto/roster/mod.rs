@@ -12,6 +12,9 @@
 //! Leaving, Left, Forgotten ──▶ Member or Joining   generation + 1
 //! ```
 //!
+//! In mode `partial` a board's roster holds its neighbourhood only ([`Roster::around`]): the
+//! nearest boards on each side that belong, and those between them that have gone.
+//!
 //! Contacts (where a board is) travel along; the newest (boot, renewal) wins. What the roster
 //! means for copies is `proto/placement`.
 
@@ -21,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::id::Id;
 use crate::base::limit;
-use crate::base::member::{Cluster, Contact, Entry, Standing};
+use crate::base::member::{Cluster, Contact, Entry, RingMode, Standing};
 use crate::wire::peer::RosterState;
 
 /// The roster of one cluster as one board knows it.
@@ -30,6 +33,8 @@ pub struct Roster {
     cluster: Cluster,
     entries: BTreeMap<Id, Entry>,
     contacts: BTreeMap<Id, Contact>,
+    /// Mode `partial`: only the neighbourhood of this board is kept.
+    centre: Option<Id>,
     digest: u64,
 }
 
@@ -97,10 +102,55 @@ impl Roster {
             cluster,
             entries: BTreeMap::new(),
             contacts: BTreeMap::new(),
+            centre: None,
             digest: 0,
         };
         roster.digest = roster.compute_digest();
         roster
+    }
+
+    /// In mode `partial`, keeps only the neighbourhood of `centre` from here on.
+    pub fn around(mut self, centre: Id) -> Self {
+        if self.cluster.mode == RingMode::Partial {
+            self.centre = Some(centre);
+            self.prune();
+        }
+        self
+    }
+
+    /// Forgets what lies outside the neighbourhood: beyond the nearest boards on each side that
+    /// belong. That is no change of anybody's standing and is told to nobody.
+    pub fn prune(&mut self) {
+        let Some((first, last)) = self.ends() else {
+            return;
+        };
+        let outside = |id: &Id| id.is_in_open(&last, &first);
+        let before = self.entries.len();
+        self.entries.retain(|id, _| !outside(id));
+        if self.entries.len() == before {
+            return;
+        }
+        self.contacts.retain(|id, _| !outside(id));
+        self.digest = self.compute_digest();
+    }
+
+    /// The outermost neighbours kept, before and after the centre; none when the roster may well
+    /// hold every board there is.
+    pub fn ends(&self) -> Option<(Id, Id)> {
+        let centre = self.centre?;
+        let others = |entry: &&Entry| entry.standing.belongs() && entry.id != centre;
+        let ids: Vec<Id> = self.entries.values().filter(others).map(|e| e.id).collect();
+        let side = limit::NEIGHBOURS_PER_SIDE;
+        let after = ids.partition_point(|id| *id < centre);
+        let first = (after + ids.len()).checked_sub(side)?;
+        (ids.len() >= 2 * side)
+            .then(|| (ids[first % ids.len()], ids[(after + side - 1) % ids.len()]))
+    }
+
+    /// The board whose state this is lacks something known here that is its concern.
+    pub fn has_news_for(&self, board: &Id, state: &RosterState) -> bool {
+        let theirs = Roster::from_state(state.clone()).around(*board);
+        !{ theirs }.merge(&self.state()).is_empty()
     }
 
     /// Reads what [`Roster::to_bytes`] wrote.
@@ -224,6 +274,15 @@ impl Roster {
                 changes.contacts.push(contact.clone());
             }
         }
+        if !changes.is_empty() {
+            self.prune();
+            changes
+                .entries
+                .retain(|entry| self.entries.contains_key(&entry.id));
+            changes
+                .contacts
+                .retain(|contact| self.contacts.contains_key(&contact.id));
+        }
         changes
     }
 
@@ -247,7 +306,7 @@ impl Roster {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::member::{ClusterId, RingMode};
+    use crate::base::member::ClusterId;
     use proptest::prelude::*;
 
     fn cluster() -> Cluster {

@@ -27,7 +27,7 @@ use crate::base::endpoint::SocketAddr;
 use crate::base::hint::{Hint, HintKind};
 use crate::base::id::Id;
 use crate::base::limit;
-use crate::base::member::{Cluster, ClusterId, Contact, Entry, Incarnation, RingMode, Standing};
+use crate::base::member::{Cluster, ClusterId, Contact, Entry, Incarnation, Standing};
 use crate::base::rng::RngExt;
 use crate::base::time::{Now, Time};
 use crate::proto::detector::{Detector, Finding, Peer};
@@ -84,6 +84,8 @@ pub(super) struct Membership {
     /// In a ring without a break since then.
     established: Option<Time>,
     joining: Option<(Id, Time)>,
+    /// Times this board was sent on to another since it began to ask.
+    join_hops: u32,
     join_call: Option<CallId>,
     join_address: Option<SocketAddr>,
     founding: bool,
@@ -117,6 +119,7 @@ impl Default for Membership {
             since: Time::ZERO,
             established: None,
             joining: None,
+            join_hops: 0,
             join_call: None,
             join_address: None,
             founding: false,
@@ -173,7 +176,7 @@ impl Board {
                 }
             }
             let standing = roster.entry(&self.me).map(|entry| entry.standing);
-            self.roster = Some(roster);
+            self.roster = Some(roster.around(self.me));
             match standing {
                 Some(standing) if standing.belongs() => self.resume(now),
                 Some(Standing::Left) => self.discard_items(),
@@ -243,6 +246,7 @@ impl Board {
             });
         }
         self.catch_up();
+        self.resume_ring(now);
         let alone = self.member_ids() == [self.me];
         if alone {
             self.membership.establish(now);
@@ -357,6 +361,8 @@ impl Board {
                 let greeter = self.pointers().successor_of(&id) == self.me;
                 let wait = match belongs || greeter {
                     true => Duration::ZERO,
+                    // It may well be a member far away: whoever is next to its place knows.
+                    false if self.is_partial() => return,
                     false => self.jitter_ms(800, 2_000),
                 };
                 if !self.is_armed(Timer::Greet(id)) {
@@ -446,10 +452,10 @@ impl Board {
             id: ClusterId(self.rng.random()),
             name: self.settings.cluster_name.clone(),
             copies: limit::COPIES_MAX as u8,
-            points: limit::POINTS_PER_BOARD,
-            mode: RingMode::Full,
+            points: self.settings.ring_mode.points(),
+            mode: self.settings.ring_mode,
         };
-        self.roster = Some(Roster::found(cluster, self.my_contact()));
+        self.roster = Some(Roster::found(cluster, self.my_contact()).around(self.me));
         self.view = None;
         self.membership.founding = true;
         self.persist_roster();
@@ -474,16 +480,18 @@ impl Board {
             self.membership.establish(now);
             self.pointers = None;
             self.out.events.push_back(Event::Founded(id));
+            self.found_ring(now);
             for peer in self.links.peers() {
                 self.push_roster(now, &peer, CallPurpose::Exchange);
             }
         }
-        self.finish_leave();
+        self.finish_leave(now);
     }
 
     /// A link is up: this is who is at the other end.
     pub(super) fn peer_up(&mut self, now: Now, remote: SocketAddr, hello: Hello) {
         let peer = hello.contact.id;
+        self.routing.learn(hello.contact.clone());
         self.note_hint(
             now,
             peer,
@@ -543,10 +551,14 @@ impl Board {
                 self.pointers = None;
                 self.watch.up(now.time, id);
                 if self.roster.as_ref().is_some_and(|roster| roster.has(&id)) {
+                    self.routing.heard_of(id);
                     self.out.events.push_back(Event::NodeUp(id));
                     self.copy_is_back(now, id);
                     self.rearm(now.time + Duration::from_millis(20), Timer::Ask);
                 }
+            }
+            Finding::Down(id) if self.is_partial() && !self.is_neighbour(&id) => {
+                self.pointers = None;
             }
             Finding::Down(id) => {
                 self.pointers = None;

@@ -21,15 +21,14 @@
 //! silence are its driver's.
 
 mod lookup;
-mod message;
 mod stabilise;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use self::lookup::Found;
 use self::lookup::{Lookup, Next, distance};
-pub use self::message::{AskId, Reply, Request};
 use crate::base::id::Id;
+pub use crate::base::pointer::{AskId, Reply, Request};
 
 /// Boards named in a reply to a step of a lookup: a successor list and the nearest fingers.
 const STEP_NAMES_MAX: usize = 32;
@@ -132,6 +131,35 @@ impl Partial {
         self.finger_next = Id::BITS;
     }
 
+    /// Goes on after a stop with the pointers the board had: to the others it was slow, not away.
+    /// What is wrong with them by now is for the rounds to find out, as after any silence.
+    pub fn resume(&mut self, predecessor: Option<Id>, successors: impl IntoIterator<Item = Id>) {
+        self.member = true;
+        self.predecessor = predecessor.filter(|id| *id != self.me);
+        self.successors = stabilise::in_order(self.me, successors, self.length);
+    }
+
+    /// Somebody says this board is there. When it lies between this board and its successor the
+    /// next round asks it, as it would the successor's predecessor: so rings that were cut in two
+    /// find together.
+    pub fn heard_of(&mut self, id: Id) {
+        let first = self
+            .successor()
+            .filter(|_| self.member && !self.stabilising);
+        if first.is_some_and(|first| id.is_in_open(&self.me, &first)) {
+            self.stabilising = true;
+            self.ask(id, Request::State, Purpose::Between(id));
+        } else if first.is_none() && self.member && id != self.me && !self.stabilising {
+            self.predecessor.get_or_insert(id);
+            self.stabilise();
+        }
+    }
+
+    /// A round of stabilising is under way.
+    pub fn is_stabilising(&self) -> bool {
+        self.stabilising
+    }
+
     /// Joins the ring `sponsor` belongs to; ends in [`Event::Joined`] or [`Event::JoinFailed`].
     pub fn join(&mut self, sponsor: Id) {
         self.member = false;
@@ -210,6 +238,16 @@ impl Partial {
         }
         self.stabilise();
         for _ in 0..FINGERS_PER_TICK {
+            self.fix_finger();
+        }
+    }
+
+    /// Renews the whole table.
+    pub fn fix_every_finger(&mut self) {
+        self.fingers.clear();
+        self.finger_next = 0;
+        self.fix_finger();
+        while self.finger_next > 0 && self.finger_next < Id::BITS {
             self.fix_finger();
         }
     }

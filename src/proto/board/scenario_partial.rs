@@ -1,0 +1,197 @@
+//! Scenarios in mode `partial`: boards that know their neighbourhood only form one ring, and what
+//! is put at one board is read at any other.
+
+use std::time::Duration;
+
+use super::world::World;
+use crate::base::call::{Call, Consistency, LeaveMode, Reply, Target};
+use crate::base::id::Id;
+use crate::base::item::{Key, Value};
+use crate::base::limit;
+use crate::base::member::RingMode;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The boards `who` are one ring by their pointers, each knows its neighbourhood, and nobody is
+/// joining or leaving.
+fn is_ideal(world: &mut World, who: &[usize]) -> bool {
+    let mut ring: Vec<(Id, usize)> = who.iter().map(|i| (world.nodes[*i].id, *i)).collect();
+    ring.sort_unstable();
+    let ids: Vec<Id> = ring.iter().map(|(id, _)| *id).collect();
+    let near = (2 * limit::NEIGHBOURS_PER_SIDE + 1).min(who.len());
+    ring.iter().enumerate().all(|(at, (_, board))| {
+        let overview = world.overview(*board);
+        let count = limit::SUCCESSORS_MAX.min(who.len() - 1);
+        let after: Vec<Id> = (1..=count).map(|k| ids[(at + k) % ids.len()]).collect();
+        let before = ids[(at + ids.len() - 1) % ids.len()];
+        overview.settled
+            && overview.successors == after
+            && overview.predecessor == before
+            && overview.members.len() == near
+            && overview
+                .members
+                .iter()
+                .all(|m| m.alive && ids.contains(&m.id))
+    })
+}
+
+fn wait_ideal(world: &mut World, who: &[usize], time_max: Duration) {
+    let until = world.now + time_max;
+    while !is_ideal(world, who) {
+        if world.now >= until {
+            for board in who {
+                let o = world.overview(*board);
+                let s: Vec<String> = o.successors.iter().map(Id::short).collect();
+                let m: Vec<String> = (o.members.iter())
+                    .map(|m| format!("{}{:?}{}", m.id.short(), m.standing, u8::from(m.alive)))
+                    .collect();
+                println!(
+                    "{board} {} pred {} succ {s:?} members {m:?}",
+                    o.id.short(),
+                    o.predecessor.short()
+                );
+            }
+            panic!("no ideal ring after {time_max:?}");
+        }
+        world.run_for(SECOND / 5);
+    }
+}
+
+fn formed(count: usize) -> (World, Vec<usize>) {
+    let mut world = World::new(count);
+    world.ring_mode = RingMode::Partial;
+    world.start_all();
+    let all: Vec<usize> = (0..count).collect();
+    wait_ideal(&mut world, &all, SECOND * 60);
+    (world, all)
+}
+
+fn put_many(world: &mut World, who: &[usize], count: usize) {
+    for key in 0..count {
+        let at = who[key % who.len()];
+        let put = world.put(at, &format!("key{key}"), "v");
+        assert!(put.is_ok(), "put of key{key} at {at}: {put:?}");
+    }
+}
+
+fn get_many(world: &mut World, who: &[usize], count: usize) {
+    for key in 0..count {
+        let at = who[(key * 7 + 3) % who.len()];
+        let got = world.get(at, &format!("key{key}"));
+        assert_eq!(got.as_deref(), Ok("\"v\""), "key{key} at {at}");
+    }
+}
+
+#[test]
+fn sixteen_boards_form_one_ring_and_any_board_serves_any_key() {
+    let (mut world, all) = formed(16);
+    put_many(&mut world, &all, 64);
+    get_many(&mut world, &all, 64);
+    assert_eq!(world.remove(3, "key5"), Ok(true));
+    assert!(world.get(9, "key5").is_err());
+}
+
+#[test]
+fn forty_boards_form_one_ring_and_any_board_serves_any_key() {
+    let (mut world, all) = formed(40);
+    put_many(&mut world, &all, 80);
+    get_many(&mut world, &all, 80);
+    for board in [0, 11, 39] {
+        let target = Some(Target::Id(world.nodes[20].id));
+        let found = world.ask(board, Call::FindSuccessor(target));
+        let Ok(Reply::Lookup {
+            node, path, hops, ..
+        }) = found
+        else {
+            panic!("no lookup: {found:?}");
+        };
+        assert_eq!(node.id, world.nodes[20].id);
+        assert_eq!(path.len(), hops + 1);
+        assert_eq!(path.first(), Some(&world.nodes[board].id));
+    }
+}
+
+#[test]
+fn keys_of_a_killed_board_survive_and_it_comes_back() {
+    let (mut world, all) = formed(40);
+    put_many(&mut world, &all, 60);
+    world.kill(7);
+    world.run_for(SECOND * 8);
+    let rest: Vec<usize> = all.iter().copied().filter(|i| *i != 7).collect();
+    get_many(&mut world, &rest, 60);
+    let put = world.put(1, "while-away", "w");
+    assert!(put.is_ok(), "{put:?}");
+    world.start(7);
+    wait_ideal(&mut world, &all, SECOND * 30);
+    get_many(&mut world, &all, 60);
+    assert_eq!(world.get(7, "while-away").as_deref(), Ok("\"w\""));
+}
+
+#[test]
+fn ring_of_which_every_board_stopped_comes_back() {
+    let (mut world, all) = formed(24);
+    put_many(&mut world, &all, 40);
+    for board in &all {
+        world.kill(*board);
+    }
+    world.run_for(SECOND * 3);
+    for board in &all {
+        world.start(*board);
+    }
+    wait_ideal(&mut world, &all, SECOND * 30);
+    get_many(&mut world, &all, 40);
+}
+
+#[test]
+fn orderly_and_immediate_leave_and_a_late_join_keep_every_key() {
+    let (mut world, all) = formed(24);
+    put_many(&mut world, &all, 60);
+    let left = world.ask_within(5, Call::Leave(LeaveMode::Orderly), SECOND * 60);
+    assert!(matches!(left, Ok(Reply::Left { .. })), "{left:?}");
+    let rest: Vec<usize> = all.iter().copied().filter(|i| *i != 5).collect();
+    wait_ideal(&mut world, &rest, SECOND * 30);
+    get_many(&mut world, &rest, 60);
+    let left = world.ask(9, Call::Leave(LeaveMode::Immediate));
+    assert!(matches!(left, Ok(Reply::Left { .. })), "{left:?}");
+    let rest: Vec<usize> = rest.into_iter().filter(|i| *i != 9).collect();
+    world.run_for(SECOND * 8);
+    get_many(&mut world, &rest, 60);
+    let sponsor = world.nodes[rest[0]].endpoint;
+    for board in [5, 9] {
+        let joined = world.ask_within(board, Call::Join { sponsor }, SECOND * 20);
+        assert!(matches!(joined, Ok(Reply::Joined { .. })), "{joined:?}");
+    }
+    wait_ideal(&mut world, &all, SECOND * 30);
+    get_many(&mut world, &all, 60);
+}
+
+#[test]
+fn ring_cut_in_two_is_one_again_after_healing() {
+    let (mut world, all) = formed(24);
+    put_many(&mut world, &all, 40);
+    let (left, right) = all.split_at(12);
+    world.partition(&[left, right]);
+    world.run_for(SECOND * 20);
+    world.heal();
+    wait_ideal(&mut world, &all, SECOND * 30);
+    get_many(&mut world, &all, 40);
+}
+
+#[test]
+fn joiner_takes_the_mode_of_the_ring() {
+    let mut world = World::new(2);
+    world.ring_mode = RingMode::Partial;
+    world.start(0);
+    world.run_for(SECOND * 2);
+    world.ring_mode = RingMode::Full;
+    world.start(1);
+    wait_ideal(&mut world, &[0, 1], SECOND * 10);
+    let cluster = world.overview(1).cluster.map(|cluster| cluster.mode);
+    assert_eq!(cluster, Some(RingMode::Partial));
+    let put = Call::Put {
+        key: Key::new("k").unwrap(),
+        value: Value::Json(bytes::Bytes::from_static(b"1")),
+        consistency: Consistency::All,
+    };
+    assert!(world.ask(1, put).is_ok());
+}
