@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::endpoint::{Name, SocketAddr};
 use super::id::Id;
 use super::item::{Item, Key, Value};
-use super::member::{Cluster, ClusterId, Standing};
+use super::member::{Cluster, ClusterId, RingMode, Standing};
 use super::version::Version;
 
 /// Names a call until its reply has come.
@@ -448,6 +448,8 @@ pub enum Event {
     Founded(ClusterId),
     /// This board joined one.
     Joined(ClusterId),
+    /// The ring this board joined runs in another mode than this board would found one in.
+    ModeAdopted(RingMode),
     /// Two rings became one.
     Merged {
         /// The id that survives.

@@ -110,8 +110,12 @@ fn ring(node: &NodeState, state: &ClusterState, paint: Paint) -> String {
         .map(|node| format!("{} for {}", shown(&node.called()), spoken_time(node.for_ms)))
         .collect();
     let boards = if nodes.len() == 1 { "board" } else { "boards" };
+    let near = match state.cluster.caveat() {
+        Some(_) => " around this one (ring mode partial)",
+        None => "",
+    };
     let all = format!(
-        "{} {boards} of cluster {}",
+        "{} {boards}{near} of cluster {}",
         nodes.len(),
         shown(&node.cluster)
     );

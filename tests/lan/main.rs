@@ -12,5 +12,6 @@ mod netns;
 mod network;
 mod node;
 mod outsider;
+mod partial;
 mod ring;
 mod wait;

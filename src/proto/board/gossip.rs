@@ -45,6 +45,10 @@ pub(super) enum CallPurpose {
     List {
         scan: u64,
     },
+    /// A step of the walk before a scan.
+    Walk {
+        scan: u64,
+    },
     Relay(CallId),
     /// A question of the machine of mode `partial`.
     Ask(AskId),
@@ -139,6 +143,7 @@ impl Board {
                 let reason = format!("board {} does not answer; try again", from.short());
                 self.out.answer(call, Err(CallError::unavailable(reason)));
             }
+            (CallPurpose::Walk { scan }, reply) => self.walked(now, from, scan, reply),
             (CallPurpose::Ask(ask), reply) => self.told(ask, reply),
             (CallPurpose::Operate(operation), reply) => self.operated(now, operation, reply),
             (CallPurpose::Exchange, _) => {}

@@ -157,15 +157,15 @@ impl Board {
 
     /// Admitted by `sponsor`, whom this board's place follows.
     pub(super) fn join_ring_at(&mut self, now: Now, sponsor: Id) {
+        let mode = self.roster.as_ref().map(|roster| roster.cluster().mode);
+        if let Some(mode) = mode.filter(|mode| *mode != self.settings.ring_mode) {
+            self.out
+                .events
+                .push_back(crate::base::call::Event::ModeAdopted(mode));
+        }
         if self.is_partial() {
             self.routing.ring.join(sponsor);
             self.rearm(now.time, Timer::Tick);
-            let wanted = self.settings.ring_mode;
-            if wanted != RingMode::Partial {
-                tracing::info!(ring = "partial", "the ring's mode holds, not this board's");
-            }
-        } else if self.settings.ring_mode == RingMode::Partial {
-            tracing::info!(ring = "full", "the ring's mode holds, not this board's");
         }
     }
 
@@ -216,7 +216,13 @@ impl Board {
 
     /// The answer to this board's question, or silence.
     pub(super) fn told(&mut self, ask: AskId, reply: Option<RingReply>) {
-        let reply = match reply {
+        let reply = self.learn_told(reply);
+        self.routing.ring.handle_reply(ask, reply);
+    }
+
+    /// Takes from an answer where the boards are that it names.
+    pub(super) fn learn_told(&mut self, reply: Option<RingReply>) -> Option<pointer::Reply> {
+        match reply {
             Some(RingReply::Told { reply, contacts }) => {
                 // Nobody names more boards than a reply has room for.
                 let named: BTreeSet<Id> = reply.boards().copied().collect();
@@ -229,8 +235,7 @@ impl Board {
                 Some(reply)
             }
             _ => None,
-        };
-        self.routing.ring.handle_reply(ask, reply);
+        }
     }
 
     /// Carries the machine's questions and takes what it says, after every input.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::world::World;
-use crate::base::call::{Call, Consistency, LeaveMode, Reply, Target};
+use crate::base::call::{Call, Consistency, Event, LeaveMode, Reply, Target};
 use crate::base::id::Id;
 use crate::base::item::{Key, Value};
 use crate::base::limit;
@@ -96,6 +96,9 @@ fn forty_boards_form_one_ring_and_any_board_serves_any_key() {
     let (mut world, all) = formed(40);
     put_many(&mut world, &all, 80);
     get_many(&mut world, &all, 80);
+    let mut expected: Vec<String> = (0..80).map(|key| format!("key{key}")).collect();
+    expected.sort();
+    assert_eq!(world.scan_keys(17), expected);
     for board in [0, 11, 39] {
         let target = Some(Target::Id(world.nodes[20].id));
         let found = world.ask(board, Call::FindSuccessor(target));
@@ -113,7 +116,7 @@ fn forty_boards_form_one_ring_and_any_board_serves_any_key() {
 
 #[test]
 fn keys_of_a_killed_board_survive_and_it_comes_back() {
-    let (mut world, all) = formed(40);
+    let (mut world, all) = formed(24);
     put_many(&mut world, &all, 60);
     world.kill(7);
     world.run_for(SECOND * 8);
@@ -188,6 +191,8 @@ fn joiner_takes_the_mode_of_the_ring() {
     wait_ideal(&mut world, &[0, 1], SECOND * 10);
     let cluster = world.overview(1).cluster.map(|cluster| cluster.mode);
     assert_eq!(cluster, Some(RingMode::Partial));
+    let adopted = (1, Event::ModeAdopted(RingMode::Partial));
+    assert!(world.events.contains(&adopted));
     let put = Call::Put {
         key: Key::new("k").unwrap(),
         value: Value::Json(bytes::Bytes::from_static(b"1")),

@@ -368,4 +368,71 @@ mod tests {
             most / 6_000.0
         );
     }
+
+    /// The view `board` has of a ring of these boards in mode `partial`, `odd` standing so.
+    fn neighbourhood(ring: &[Id], board: &Id, odd: Option<(Id, Standing)>) -> View {
+        let entry = |id: &Id| Entry {
+            id: *id,
+            generation: 1,
+            standing: match odd {
+                Some((other, standing)) if other == *id => standing,
+                _ => Standing::Member,
+            },
+        };
+        let state = crate::wire::peer::RosterState {
+            cluster: crate::base::member::Cluster {
+                id: crate::base::member::ClusterId([1; 16]),
+                name: "test".parse().unwrap(),
+                copies: 3,
+                points: 1,
+                mode: RingMode::Partial,
+            },
+            entries: ring.iter().map(entry).collect(),
+            contacts: vec![],
+        };
+        View::of(&Roster::from_state(state).around(*board)).unwrap()
+    }
+
+    #[test]
+    fn copies_of_a_key_agree_about_it_though_their_rosters_differ() {
+        let ring: Vec<Id> = boards(40).into_iter().collect();
+        for key in 0..200u32 {
+            let point = Id::of(&key.to_be_bytes());
+            let owner = ring.partition_point(|id| *id < point);
+            let copies: Vec<Id> = (0..3).map(|k| ring[(owner + k) % 40]).collect();
+            let views: Vec<View> = copies
+                .iter()
+                .map(|id| neighbourhood(&ring, id, None))
+                .collect();
+            for (view, board) in views.iter().zip(&copies) {
+                assert_eq!(view.copy_sets(&point).all(), copies);
+                assert_eq!(view.agreement([&point]), views[0].agreement([&point]));
+                assert!(view.is_known_to(board, &point) && view.reaches(&point));
+            }
+            assert_ne!(views[0].digest(), views[1].digest());
+            // A copy that leaves is another matter, and so is a board far away.
+            let odd = Some((copies[1], Standing::Leaving));
+            let other = neighbourhood(&ring, &copies[0], odd);
+            assert_ne!(other.agreement([&point]), views[0].agreement([&point]));
+            let far = ring[(owner + 20) % 40];
+            let view = neighbourhood(&ring, &far, None);
+            assert!(!view.is_known_to(&far, &point) && !view.reaches(&point));
+        }
+    }
+
+    #[test]
+    fn joiner_is_covered_by_a_read_quorum_of_each_of_its_own_ranges() {
+        let ring: Vec<Id> = boards(40).into_iter().collect();
+        let joiner = ring[20];
+        let odd = Some((joiner, Standing::Joining));
+        let view = neighbourhood(&ring, &joiner, odd);
+        // Its ranges are its own and those of the two before it: copies on 18 to 23.
+        let heard = |indexes: &[usize]| indexes.iter().map(|i| ring[*i]).collect();
+        assert!(view.is_covered_for(&joiner, &heard(&[18, 19, 21, 22])));
+        assert!(
+            !view.is_covered_for(&joiner, &heard(&[19, 21])),
+            "one of 21, 22, 23"
+        );
+        assert!(!view.is_covered_for(&joiner, &BTreeSet::from([joiner])));
+    }
 }

@@ -405,4 +405,61 @@ mod tests {
         );
         assert_eq!(Roster::from_bytes(&[1, 0]), Err(RosterError::Damaged));
     }
+
+    /// Boards 0 to `count`, evenly round the ring.
+    fn member(index: u8, count: u8) -> Entry {
+        let mut bytes = [0; 32];
+        bytes[0] = (u16::from(index) * 256 / u16::from(count)) as u8;
+        Entry {
+            id: Id::from_bytes(bytes),
+            generation: 1,
+            standing: Standing::Member,
+        }
+    }
+
+    #[test]
+    fn roster_of_a_neighbourhood_keeps_the_nearest_on_each_side() {
+        let cluster = Cluster {
+            points: 1,
+            mode: RingMode::Partial,
+            ..cluster()
+        };
+        let count = 40;
+        let side = limit::NEIGHBOURS_PER_SIDE as u8;
+        let state = RosterState {
+            cluster,
+            entries: (0..count).map(|i| member(i, count)).collect(),
+            contacts: vec![],
+        };
+        let centre = member(3, count).id;
+        let mut roster = Roster::from_state(state.clone()).around(centre);
+        let near = (0..=2 * side).map(|k| member((3 + count - side + k) % count, count).id);
+        let near: std::collections::BTreeSet<Id> = near.collect();
+        let kept = |roster: &Roster| roster.members().map(|entry| entry.id).collect();
+        assert_eq!(near, kept(&roster));
+        // What lies beyond is heard again and changes nothing, whatever is said of it.
+        let digest = roster.digest();
+        assert!(roster.merge(&state).is_empty());
+        let far = Entry {
+            standing: Standing::Left,
+            ..member(25, count)
+        };
+        let rumour = |entry: Entry| RosterState {
+            entries: vec![entry],
+            ..state.clone()
+        };
+        assert!(roster.merge(&rumour(far)).is_empty());
+        assert_eq!(roster.digest(), digest);
+        // A neighbour that leaves is remembered as gone, and makes room for the next.
+        let left = Entry {
+            standing: Standing::Left,
+            ..member(4, count)
+        };
+        assert_eq!(roster.merge(&rumour(left.clone())).entries, [left.clone()]);
+        assert!(roster.has_news_for(&member(12, count).id, &state));
+        assert!(!roster.has_news_for(&member(25, count).id, &state));
+        let next = member(3 + side + 1, count);
+        assert_eq!(roster.merge(&state).entries, [next]);
+        assert_eq!(roster.entry(&left.id), Some(&left));
+    }
 }
