@@ -200,3 +200,43 @@ fn joiner_takes_the_mode_of_the_ring() {
     };
     assert!(world.ask(1, put).is_ok());
 }
+
+#[test]
+fn nothing_acknowledged_is_lost_while_boards_join_and_others_die() {
+    let mut world = World::new(30);
+    world.ring_mode = RingMode::Partial;
+    let early: Vec<usize> = (0..20).collect();
+    for board in &early {
+        world.start(*board);
+    }
+    wait_ideal(&mut world, &early, SECOND * 60);
+    let mut acknowledged = Vec::new();
+    for round in 0..60 {
+        match round {
+            5..15 => world.start(round + 15),
+            // One at a time is gone, and back before the next goes.
+            20 | 35 => world.kill(round - 17),
+            30 | 45 => world.start(round - 27),
+            _ => {}
+        }
+        let key = format!("key{round}");
+        let at = [0, 1, 2, 19][round % 4];
+        if world.put(at, &key, "v").is_ok() {
+            acknowledged.push(key);
+        }
+        world.run_for(SECOND / 2);
+    }
+    let all: Vec<usize> = (0..30).collect();
+    wait_ideal(&mut world, &all, SECOND * 60);
+    assert!(
+        acknowledged.len() >= 55,
+        "{} of 60 puts",
+        acknowledged.len()
+    );
+    for (index, key) in acknowledged.iter().enumerate() {
+        for at in [index % 30, (index * 11 + 7) % 30] {
+            let got = world.get(at, key);
+            assert_eq!(got.as_deref(), Ok("\"v\""), "{key} at {at}");
+        }
+    }
+}

@@ -455,7 +455,8 @@ mod tests {
             standing: Standing::Left,
             ..member(4, count)
         };
-        assert_eq!(roster.merge(&rumour(left.clone())).entries, [left.clone()]);
+        let changes = roster.merge(&rumour(left.clone()));
+        assert_eq!(changes.entries, std::slice::from_ref(&left));
         assert!(roster.has_news_for(&member(12, count).id, &state));
         assert!(!roster.has_news_for(&member(25, count).id, &state));
         let next = member(3 + side + 1, count);
