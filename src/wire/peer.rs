@@ -17,7 +17,7 @@ use crate::base::endpoint::Name;
 use crate::base::id::Id;
 use crate::base::item::{Item, Key, Record, Value};
 use crate::base::limit;
-use crate::base::member::{Cluster, Contact, Entry, Incarnation, Life, RingMode};
+use crate::base::member::{Cluster, ClusterId, Contact, Entry, Incarnation, Life, RingMode};
 use crate::base::pointer;
 use crate::base::version::Version;
 
@@ -161,7 +161,12 @@ pub enum RingCall {
     /// A JSON-RPC request for the receiver's service.
     Relay(Bytes),
     /// Mode `partial`: a question of Zave's rules or of a lookup.
-    Ask(pointer::Request),
+    Ask {
+        /// Of which cluster's ring; a member of another is no member to the asker.
+        cluster: ClusterId,
+        /// The question.
+        request: pointer::Request,
+    },
     /// Mode `partial`: the receiver, who owns the key or stands in for its owner, is to do this.
     Operate(Operate),
 }

@@ -173,7 +173,7 @@ impl Board {
                 self.out.relayed.push_back(request);
                 return;
             }
-            RingCall::Ask(request) => self.answer_ask(&from, request),
+            RingCall::Ask { cluster, request } => self.answer_ask(&from, cluster, request),
             RingCall::Operate(operate) => match self.operate_for(now, from, call, operate) {
                 Some(refused) => RingReply::Operated(refused),
                 None => return,

@@ -21,7 +21,7 @@ use crate::base::endpoint::SocketAddr;
 use crate::base::id::Id;
 use crate::base::item::Key;
 use crate::base::limit;
-use crate::base::member::{Contact, RingMode};
+use crate::base::member::{ClusterId, Contact, RingMode};
 use crate::base::pointer::{self, AskId, Request};
 use crate::base::time::Now;
 use crate::proto::ring::partial::{Event, Found, Partial};
@@ -202,8 +202,15 @@ impl Board {
     }
 
     /// Another board's question.
-    pub(super) fn answer_ask(&mut self, from: &Id, request: Request) -> RingReply {
-        let reply = match self.phase == Phase::Joined && self.is_partial() {
+    pub(super) fn answer_ask(
+        &mut self,
+        from: &Id,
+        cluster: ClusterId,
+        request: Request,
+    ) -> RingReply {
+        let mine = self.roster.as_ref().map(|roster| roster.cluster().id);
+        let member = self.phase == Phase::Joined && self.is_partial();
+        let reply = match member && mine == Some(cluster) {
             true => self.routing.ring.handle_request(*from, request),
             false => pointer::Reply::NotMember,
         };
@@ -261,7 +268,21 @@ impl Board {
 
     pub(super) fn settle_ring_asks(&mut self, now: Now) {
         while let Some((ask, to, request)) = self.routing.ring.poll_ask() {
-            self.ring_call(now, &to, RingCall::Ask(request), CallPurpose::Ask(ask));
+            self.ask_pointers(now, &to, request, CallPurpose::Ask(ask));
+        }
+    }
+
+    /// Carries a question about pointers to another board.
+    pub(super) fn ask_pointers(
+        &mut self,
+        now: Now,
+        to: &Id,
+        request: Request,
+        purpose: CallPurpose,
+    ) {
+        if let Some(roster) = &self.roster {
+            let cluster = roster.cluster().id;
+            self.ring_call(now, to, RingCall::Ask { cluster, request }, purpose);
         }
     }
 

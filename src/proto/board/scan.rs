@@ -138,8 +138,8 @@ impl Board {
         let too_many = walk.boards.len() > limit::ROSTER_MAX;
         match walk.boards.last().copied() {
             Some(last) if last != self.me && !too_many => {
-                let body = RingCall::Ask(pointer::Request::State);
-                self.ring_call(now, &last, body, CallPurpose::Walk { scan: id });
+                let purpose = CallPurpose::Walk { scan: id };
+                self.ask_pointers(now, &last, pointer::Request::State, purpose);
             }
             Some(last) if last == self.me => self.end_walk(now, id),
             _ => {

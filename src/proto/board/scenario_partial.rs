@@ -240,3 +240,28 @@ fn nothing_acknowledged_is_lost_while_boards_join_and_others_die() {
         }
     }
 }
+
+#[test]
+fn rings_founded_apart_become_one_and_a_quiet_ring_writes_nothing() {
+    let mut world = World::new(20);
+    world.ring_mode = RingMode::Partial;
+    let all: Vec<usize> = (0..20).collect();
+    let (left, right) = all.split_at(10);
+    world.partition(&[left, right]);
+    world.start_all();
+    wait_ideal(&mut world, left, SECOND * 60);
+    wait_ideal(&mut world, right, SECOND * 60);
+    put_many(&mut world, left, 20);
+    assert!(world.put(15, "right", "v").is_ok());
+    world.heal();
+    for board in &all {
+        world.announce(*board);
+    }
+    wait_ideal(&mut world, &all, SECOND * 60);
+    get_many(&mut world, &all, 20);
+    assert_eq!(world.get(2, "right").as_deref(), Ok("\"v\""));
+    world.run_for(SECOND * 20);
+    let commits = world.commits;
+    world.run_for(SECOND * 60);
+    assert_eq!(world.commits, commits, "commits of a ring at rest");
+}

@@ -81,6 +81,8 @@ pub(super) struct World {
     /// Streams asked for.
     pub(super) opened: usize,
     pub(super) ring_mode: RingMode,
+    /// Batches committed.
+    pub(super) commits: usize,
 }
 
 impl World {
@@ -122,6 +124,7 @@ impl World {
             lag: BTreeMap::new(),
             opened: 0,
             ring_mode: RingMode::Full,
+            commits: 0,
         }
     }
 
@@ -469,6 +472,7 @@ impl World {
             Delivery::Datagram(_, from, bytes) => running.board.handle_datagram(now, from, &bytes),
             Delivery::Loaded(_, id, result) => running.board.handle_loaded(now, id, result),
             Delivery::Store(_, id, batch) => {
+                self.commits += 1;
                 let result = match node.full {
                     true => Err(StoreError::Full {
                         free_bytes: 1,

@@ -164,6 +164,26 @@ impl View {
         self.digest
     }
 
+    /// Boards that may hold copies together with `board`: in mode `full` all others.
+    pub fn partners(&self, board: &Id) -> BTreeSet<Id> {
+        let circles = [&self.old].into_iter().chain(&self.new);
+        let mut partners = BTreeSet::new();
+        for circle in circles {
+            let boards = circle.boards();
+            let reach = match self.ranks {
+                None => boards.len(),
+                Some(_) => self.copies.min(boards.len()),
+            };
+            let at = boards.partition_point(|id| id < board);
+            for k in 0..reach {
+                partners.insert(boards[(at + k) % boards.len()]);
+                partners.insert(boards[(at + boards.len() - k) % boards.len()]);
+            }
+        }
+        partners.remove(board);
+        partners
+    }
+
     /// What two boards must agree on before they operate on the keys at `points` together. Mode
     /// `full`: the roster. Mode `partial`, where neighbours' rosters differ at the far ends: each
     /// key's copies, how they stand, and since which generation.

@@ -11,7 +11,7 @@ use proptest::test_runner::TestRunner;
 use super::*;
 use crate::base::id::Id;
 use crate::base::item::Value;
-use crate::base::member::{ClusterId, RingMode, Standing};
+use crate::base::member::Standing;
 use crate::base::version::Stamp;
 use crate::wire::frame::{FrameError, HEADER_BYTES};
 
@@ -254,7 +254,10 @@ fn ring_call() -> impl Strategy<Value = RingCall> {
             }
         }),
         bytes(300).prop_map(RingCall::Relay),
-        ask().prop_map(RingCall::Ask),
+        (any::<[u8; 16]>(), ask()).prop_map(|(cluster, request)| RingCall::Ask {
+            cluster: ClusterId(cluster),
+            request,
+        }),
         operate().prop_map(RingCall::Operate),
     ]
 }
@@ -359,7 +362,7 @@ fn variant(message: &Message) -> (u8, u8) {
                 RingCall::Digest(_) => 2,
                 RingCall::List { .. } => 3,
                 RingCall::Relay(_) => 4,
-                RingCall::Ask(_) => 5,
+                RingCall::Ask { .. } => 5,
                 RingCall::Operate(_) => 6,
             };
             (4, which)

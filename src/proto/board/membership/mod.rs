@@ -17,6 +17,7 @@ mod join;
 mod leave;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::gossip::CallPurpose;
@@ -31,6 +32,7 @@ use crate::base::member::{Cluster, ClusterId, Contact, Entry, Incarnation, Stand
 use crate::base::rng::RngExt;
 use crate::base::time::{Now, Time};
 use crate::proto::detector::{Detector, Finding, Peer};
+use crate::proto::placement::View;
 use crate::proto::replication::needed;
 use crate::proto::roster::{Changes, Roster};
 use crate::wire::peer::{Hello, Message, RangePage, RingCall, RingReply, RosterState};
@@ -280,11 +282,26 @@ impl Board {
         needed(copies.min(self.member_ids().len()), Consistency::Quorum)
     }
 
+    /// Unheard boards with which this one shares keys.
+    fn unheard_partners(&self) -> usize {
+        let unheard = &self.membership.unheard;
+        let roster = self.roster.as_ref().filter(|_| self.is_partial());
+        let laid_out = self.view.clone();
+        let view = roster.and_then(|roster| {
+            let current = laid_out.filter(|view| view.digest() == roster.digest());
+            current.or_else(|| View::of(roster).map(Arc::new))
+        });
+        match view {
+            Some(view) => unheard.intersection(&view.partners(&self.me)).count(),
+            None => unheard.len(),
+        }
+    }
+
     /// This copy may lack acknowledged writes. Every acknowledged write lies on a write quorum of
     /// boards, so with fewer than that unheard at least one of its boards has been heard.
     pub(in crate::proto::board) fn is_behind(&self) -> bool {
         let unheard = &self.membership.unheard;
-        (self.membership.resumed && unheard.len() >= self.write_quorum())
+        (self.membership.resumed && self.unheard_partners() >= self.write_quorum())
             || (self.membership.was_split && unheard.iter().any(|id| self.is_present(id)))
     }
 
@@ -292,7 +309,7 @@ impl Board {
     pub(in crate::proto::board) fn heard_enough(&mut self) {
         let belongs: BTreeSet<Id> = self.member_ids().into_iter().collect();
         self.membership.unheard.retain(|id| belongs.contains(id));
-        if self.membership.unheard.len() < self.write_quorum() {
+        if self.unheard_partners() < self.write_quorum() {
             self.membership.resumed = false;
             let waits = self.membership.unheard.iter().any(|id| self.is_present(id));
             let split = self.absent_members().len() >= self.write_quorum();
