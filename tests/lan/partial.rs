@@ -40,8 +40,13 @@ fn sees_neighbourhood(node: &Node, ring: &[String]) -> Result<(), String> {
     let whole = node.members()?.iter().all(|(_, alive)| *alive);
     let cluster = &state["cluster"];
     if !whole || alive != near || cluster["settled"] != true || cluster["mode"] != "partial" {
-        let (got, all) = (alive.len(), near.len());
-        return Err(format!("{}: {got} of {all} neighbours: {whole}", node.name));
+        let known = alive.iter().filter(|id| near.contains(id)).count();
+        let all = near.len();
+        let settled = &cluster["settled"];
+        return Err(format!(
+            "{} knows {known} of {all} neighbours, present: {whole}, settled: {settled}",
+            node.name
+        ));
     }
     let fingers = node.call("get_ring_fingers", json!({}));
     let fingers = fingers.map_err(|error| format!("{}: {error:?}", node.name))?;

@@ -156,14 +156,15 @@ impl Board {
     }
 
     /// Admitted by `sponsor`, whom this board's place follows.
-    pub(super) fn join_ring_at(&mut self, now: Now, sponsor: Id) {
+    pub(super) fn join_ring_at(&mut self, now: Now, sponsor: Id, anew: bool) {
         let mode = self.roster.as_ref().map(|roster| roster.cluster().mode);
         if let Some(mode) = mode.filter(|mode| *mode != self.settings.ring_mode) {
             self.out
                 .events
                 .push_back(crate::base::call::Event::ModeAdopted(mode));
         }
-        if self.is_partial() {
+        // Admitted twice, it keeps its place.
+        if self.is_partial() && (anew || !self.routing.ring.is_member()) {
             self.routing.ring.join(sponsor);
             self.rearm(now.time, Timer::Tick);
         }
@@ -171,13 +172,20 @@ impl Board {
 
     /// Joining the pointers failed, or all of them are dead: another try.
     pub(super) fn enter_ring(&mut self, now: Now) {
-        if self.phase != Phase::Joined || !self.is_partial() {
+        let ring = &self.routing.ring;
+        let is_in = ring.is_member() && !ring.successors().is_empty();
+        if self.phase != Phase::Joined || !self.is_partial() || is_in {
             return;
         }
+        // A member that is cut off stays one: if all of a small ring gave their places up at once
+        // there would be nobody left to join.
+        let isolated = ring.is_member();
         let before = self.pointers().predecessor();
         if before == self.me {
             let wait = self.jitter_ms(TICK_MS.0, TICK_MS.1);
             self.rearm(now.time + wait, Timer::Enter);
+        } else if isolated {
+            self.routing.ring.heard_of(before);
         } else {
             self.routing.ring.join(before);
         }
@@ -188,6 +196,14 @@ impl Board {
             return;
         }
         self.routing.ring.handle_tick();
+        // Who is next to this board by the pointers is next to it by the roster, or the two have
+        // not compared theirs: a joiner may have been admitted too far from its place.
+        let ring = &self.routing.ring;
+        let next = (ring.successors().iter().copied()).chain(ring.predecessor());
+        let unknown: Vec<Id> = next.filter(|id| !self.is_neighbour(id)).collect();
+        for id in unknown {
+            self.exchange(now, &id);
+        }
         let wait = self.jitter_ms(TICK_MS.0, TICK_MS.1);
         self.rearm(now.time + wait, Timer::Tick);
     }

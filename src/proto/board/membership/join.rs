@@ -134,7 +134,7 @@ impl Board {
         self.phase = Phase::Joined;
         self.membership.establish(now);
         self.membership.join_address = None;
-        self.join_ring_at(now, sponsor);
+        self.join_ring_at(now, sponsor, ended.is_some());
         self.membership.answered.clear();
         self.membership.asked.clear();
         self.out.events.push_back(match ended {

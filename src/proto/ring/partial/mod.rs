@@ -169,7 +169,8 @@ impl Partial {
             self.stabilising = true;
             self.ask(id, Request::State, Purpose::Between(id));
         } else if first.is_none() && self.member && id != self.me && !self.stabilising {
-            self.predecessor.get_or_insert(id);
+            // Any member will do: the rounds walk back from it to the successor that is right.
+            self.successors.push(id);
             self.stabilise();
         }
     }
