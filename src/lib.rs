@@ -77,19 +77,20 @@
 //! # Code map
 //!
 //! ```text
-//! base/      id (points, intervals)  item  version  member  call  store  hint  endpoint  time
-//!            rng  limit
+//! base/      id (points, intervals)  cell (grain of placement)  tree (hash tree)  item  version
+//!            member  call  store  hint  endpoint  time  rng  limit
 //! wire/      frame (framing)  peer (messages between boards)  httpu  ssdp/  xml  description
 //!            jsonrpc/
 //! security/  identity          telemetry/  counters          config/  file  valid  spoken
 //! proto/
 //!   board/        the composite: membership/ (found, join, merge, leave, forget), operation/
 //!                 (put, get, remove at the coordinator), copy (the copy's side), handover,
-//!                 gossip (rosters travel), link (streams and hellos), scan, pointers (lookups),
+//!                 sync (copies are compared), collect (tombstones go), gossip (rosters travel),
+//!                 link (streams and hellos), scan, pointers (lookups),
 //!                 routing (mode partial: the machine's questions carried, joins, lookups),
 //!                 overview (what it says of itself), outbox; world, scenario*: its tests
 //!   ssdp/         advertiser  searcher  cache         session/      the hello
-//!   roster/       who belongs, a CRDT                 detector/     SWIM by foca: who is there
+//!   roster/       who belongs, a CRDT                 detector/     SWIM, votes: who is there
 //!   placement/    roster → copies of a key            replication/  one write or read: decided
 //!   ring/         pointers, structure chord | mesh,   clock/        hybrid (versions), lamport
 //!                 partial/ (Zave's Chord)
@@ -103,6 +104,7 @@
 //! tests/     tidy/ (this page's rules)  conformance/ (SSDP, HTTP, JSON-RPC, ring messages)
 //!            readme/ (its commands)  cli  daemon/ (one real board and its disk)
 //!            scale/ (rings of thousands, mode partial)  lan/ (real boards in namespaces)
+//!            sim/ (the seeded simulator)  disk/ (real boards on media that fail)
 //! ```
 //!
 //! Where to begin: [`base::call`] (what can be asked), [`proto::board`] (its header tells a board's
@@ -118,7 +120,9 @@
 //!   *indeterminate* and is never reported as undone.
 //! - Liveness never changes the roster, and the roster alone says where copies are.
 //! - Equal rosters give equal placement on every board.
-//! - A board drops an item that does not belong to it only when every copy has confirmed it.
+//! - A board drops an item that does not belong to it only when every copy has confirmed it, or
+//!   when it is an old hint and a write quorum has.
+//! - A tombstone is collected only when no board of the roster holds anything older.
 //! - A stamp is never drawn twice, also across power cuts: the high-water mark is in each commit.
 //! - Discovery only hints: nothing is believed of a board whose signed hello was not verified.
 //! - A value leaves as the bytes it came in.
@@ -136,9 +140,14 @@
 //! - *The roster is a CRDT on every board's flash, moved up entry by entry in (generation,
 //!   standing).* Rejected: agreeing on each change by consensus, since a LAN of two or three boards
 //!   would often have no majority to admit a third.
-//! - *An absent board keeps its place until somebody strikes it off* (later also a majority, after
-//!   a grace time). Rejected: each board's own timer, by which the minority side of a partition
-//!   would rewrite the roster.
+//! - *An absent board keeps its place until somebody strikes it off, or a majority of the roster
+//!   has missed it for the grace time and votes so.* Rejected: each board's own timer, by which the
+//!   minority side of a partition would rewrite the roster.
+//! - *A board that was struck off and returns offers the writes of its own side since it was last
+//!   in sync with all, drops the rest and joins anew.* Rejected: joining with what it holds; what
+//!   was removed meanwhile, and forgotten by the others, would come back.
+//! - *Two votes hold a board down, or a majority of fewer voters; who hears nobody decides for
+//!   itself alone.* Rejected: the word of one board; a broken receiver would take everybody down.
 //! - *Boards that belong to nothing: the lowest id founds. Rings that meet: the lower cluster id
 //!   survives and the others join it.* Rejected: each founding and merging later, which makes
 //!   thirty merges of thirty boards that start at once.
@@ -204,6 +213,17 @@
 //!   Rejected: acknowledging a write that is already overwritten.
 //! - *A read that finds its copies unequal writes the newest back before it answers.* Rejected:
 //!   repair behind the answer; a later read could see less.
+//! - *A key lies at the start of one of 65,536 cells; all keys of a cell have the same copies.*
+//!   Rejected: placing each key by its own hash. Two copies could not compare sums kept on flash,
+//!   since the next join cuts through any part of the ring they are kept for.
+//! - *Copies are compared by a hash tree whose cells are sums, kept on flash in the commit that
+//!   changes them.* Rejected: hashing a cell's items in order, as Merkle trees of files do; each
+//!   put would read its neighbours, or keep an index by hash that is written beside every item.
+//! - *A fresh write goes to all copies at once; who misses it is offered its cell.* Rejected:
+//!   gossip of deltas from copy to copy, which doubles the traffic of every write of a ring whose
+//!   copies are three.
+//! - *A tombstone goes when every board of the roster has confirmed it twice, the collection age
+//!   apart.* Rejected: after a time alone; a board that was away longer brings the value back.
 //! - *One hand-over for joins, leaves, hints and boards that return: offer versions, hear what is
 //!   missing, write that, drop when every copy has confirmed.* Rejected: a mechanism for each; four
 //!   ways to lose an item instead of one to get right.
@@ -222,11 +242,8 @@
 //!
 //! # Where later parts go
 //!
-//! - *Merkle trees in the background*: `proto/replication`, feeding `proto/board/handover.rs`,
-//!   which offers and compares already. Collecting tombstones comes with them: they know what
-//!   every copy has confirmed.
-//! - *Giving up absent boards by a vote of the majority*: `proto/roster` and
-//!   `proto/board/gossip.rs`, beside `forget`.
+//! - *Comparing copies by tree, collecting tombstones and giving up boards in mode `partial`*:
+//!   `proto/board` does these over a roster that all boards share, and leaves them off there.
 //! - *Consensus and strong operations*: `proto/consensus`, joined in `proto/board`; `Consistency`
 //!   in [`base::call`] grows.
 //! - *Cluster keys, a MAC on frames*: `security`, and `proto/session` for the hello;

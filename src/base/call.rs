@@ -373,6 +373,21 @@ pub struct MemberView {
     pub for_time: Duration,
     /// Its durable count of starts.
     pub boot: u64,
+    /// It is absent: what becomes of its place.
+    pub giving_up: Option<GivingUp>,
+}
+
+/// How an absent board stands to being given up, as one board counts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GivingUp {
+    /// The grace time is over after this; zero: it is over.
+    pub after: Duration,
+    /// Boards that vote to give it up.
+    pub votes: usize,
+    /// Boards that are there.
+    pub present: usize,
+    /// Votes that give it up: a majority of the roster, the absent counted.
+    pub needed: usize,
 }
 
 impl MemberView {
@@ -394,6 +409,9 @@ pub struct Health {
     pub items: u64,
     /// Tombstones in this board's store.
     pub tombstones: u64,
+    /// The sum of the digests of all items, tombstones included: equal on boards that hold the same
+    /// versions of the same keys (`base/tree.rs`).
+    pub tree_digest: u128,
     /// Items here that wait to be handed to their copies (hints among them).
     pub handover_pending: u64,
     /// Items here one of whose copies is absent or has not confirmed its range.
@@ -473,6 +491,15 @@ pub enum Event {
         endpoint: SocketAddr,
         /// This board has the lower life and must stop.
         yields: bool,
+    },
+    /// A key was written on both sides of a split: the later write stands.
+    Conflict {
+        /// The key.
+        key: Key,
+        /// The version that stands.
+        kept: Version,
+        /// The version that was lost.
+        lost: Version,
     },
     /// This board left; the process may end.
     Departed,

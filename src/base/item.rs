@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::cell::Cell;
 use super::id::Id;
 use super::limit;
 use super::version::Version;
@@ -31,9 +32,14 @@ impl Key {
         &self.0
     }
 
-    /// Where the key lies on the ring: SHA-256 of its bytes.
+    /// Where the key lies on the ring: the start of its cell.
     pub fn point(&self) -> Id {
-        Id::of(self.0.as_bytes())
+        self.cell().start()
+    }
+
+    /// The cell the SHA-256 of its bytes lies in.
+    pub fn cell(&self) -> Cell {
+        Cell::of(&Id::of(self.0.as_bytes()))
     }
 }
 
@@ -104,4 +110,12 @@ pub struct Item {
     pub key: Key,
     /// What is under it.
     pub record: Record,
+}
+
+impl Item {
+    /// Bytes of the key and the value.
+    pub fn bytes(&self) -> usize {
+        let value = self.record.value.as_ref();
+        self.key.as_str().len() + value.map_or(0, |value| value.bytes().len())
+    }
 }

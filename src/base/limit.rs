@@ -16,6 +16,8 @@ pub const MESSAGE_BYTES_MAX: usize = 1_024 * 1_024;
 pub const PAGE_BYTES_MAX: usize = 256 * 1_024;
 /// Items of a page, unless the caller asks for fewer.
 pub const PAGE_ITEMS_MAX: usize = 1_000;
+/// Records a page of few wanted items looks at before it ends: other loads wait meanwhile.
+pub const PAGE_LOOKED_AT_MAX: usize = 16 * 1_024;
 /// Copies of an item.
 pub const COPIES_MAX: usize = 3;
 /// Boards of a ring in mode `full`.
@@ -120,6 +122,16 @@ pub const LINK_OPEN_TIME_MAX: Duration = Duration::from_secs(3);
 /// Hints remembered of boards not yet met.
 pub const HINTS_MAX: usize = 2_048;
 
+/// Votes that hold a board suspect (Round's k of n), where a majority of the voters is not fewer:
+/// one board alone may be wrong about its own network, two that agree seldom are.
+pub const SUSPECT_VOTES: usize = 2;
+/// A vote counts for this long. Among n boards somebody's probe of a dead one fails every 300 ms,
+/// whatever n, so that a second vote has twenty chances.
+pub const SUSPECT_VOTE_TIME_MAX: Duration = Duration::from_secs(6);
+/// Members a vote is told to directly: those that follow the suspect in id order, so that all
+/// votes meet. Beyond them gossip carries the outcome.
+pub const SUSPECT_TOLD_MAX: usize = 128;
+
 /// Client operations under way on one board; more are refused with -32003.
 pub const OPERATIONS_MAX: usize = 8_192;
 /// A client operation ends after this, one way or another.
@@ -132,8 +144,35 @@ pub const RESTAMPS_MAX: u32 = 16;
 pub const CLOCK_DRIFT_MAX: Duration = Duration::from_secs(300);
 /// A board's hand-over may take this long when it is told to stop.
 pub const LEAVE_TIME_MAX: Duration = Duration::from_secs(60);
+/// Blocks of 256 cells compared in one message: their digests take a third of a frame at most.
+pub const SYNC_BLOCKS_MAX: usize = 48;
+/// Tombstones that one board remembers as confirmed by all; more wait for these to go.
+pub const COLLECTED_MAX: usize = 4_096;
+/// A removed key's tombstone may go this long after every board has confirmed it: nothing older
+/// is on its way by then.
+pub const TOMBSTONE_AGE: Duration = Duration::from_secs(600);
+/// Items kept for absent boards; more are refused, and the absent board is compared when it is
+/// back.
+pub const HINTS_KEPT_MAX: u64 = 65_536;
+/// A hint older than this goes once a write quorum of the copies holds the item.
+pub const HINT_AGE_MAX: Duration = Duration::from_secs(3_600);
 /// Items handed over and not yet confirmed.
 pub const HANDOVER_WINDOW: usize = 64;
+/// Bytes of them, or one item if that is larger: a client's write waits behind no more.
+pub const HANDOVER_WINDOW_BYTES: usize = 128 * 1_024;
+/// Bytes a second a board hands over while clients are served: a small share of a LAN, and a card's
+/// slowest writes keep up with it.
+pub const HANDOVER_BYTES_PER_SECOND: u64 = 512 * 1_024;
+/// Bytes handed over at once on top of that: little beside what one commit may hold.
+pub const HANDOVER_BURST_BYTES: u64 = 64 * 1_024;
+/// Hand-overs keep to their share for this long after a client's last operation.
+pub const HANDOVER_CLIENT_TIME: Duration = Duration::from_millis(500);
+/// An absent board is given up after this, if a majority of the roster votes so.
+pub const GRACE_TIME: Duration = Duration::from_secs(600);
+/// Votes to give up a board that stays away are cast again after this: some may have been lost.
+pub const GIVE_UP_PERIOD: Duration = Duration::from_secs(10);
+/// Such a vote counts for this long: three times cast anew.
+pub const GIVE_UP_VOTE_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Longest wait of the committer for more writes of one group.
 pub const COMMIT_WAIT_MAX: Duration = Duration::from_millis(5);

@@ -4,6 +4,7 @@
 //! another layer.
 
 pub mod call;
+pub mod cell;
 pub mod endpoint;
 pub mod hint;
 pub mod id;
@@ -14,4 +15,5 @@ pub mod pointer;
 pub mod rng;
 pub mod store;
 pub mod time;
+pub mod tree;
 pub mod version;

@@ -6,7 +6,9 @@
 
 use bytes::Bytes;
 
+use super::cell::CellSet;
 use super::item::{Item, Key, Record};
+use super::tree::Tree;
 use super::version::{Stamp, Version};
 
 /// Names one load until its answer has come back.
@@ -23,18 +25,44 @@ pub enum Load {
     /// One item.
     Item(Key),
     /// Items in key order, tombstones included, strictly after `after`, whose key starts with
-    /// `prefix`. The page ends at `items_max` items or before it would pass `bytes_max` bytes of
-    /// keys and values (but holds at least one item).
+    /// `prefix` and that are among `which`. The page ends at `items_max` items or before it would
+    /// pass `bytes_max` bytes of keys and values (but holds at least one item).
     Page {
         /// Start after this key; none: from the first.
         after: Option<Key>,
         /// Every key starts with this; may be empty.
         prefix: String,
+        /// Only these items.
+        which: Which,
         /// At most so many items.
         items_max: usize,
         /// At most so many bytes.
         bytes_max: usize,
     },
+    /// The hash tree over every item, tombstones included.
+    Tree,
+}
+
+/// Which items of a page are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// All.
+    All,
+    /// Those whose keys lie in these cells.
+    Cells(CellSet),
+    /// Tombstones.
+    Tombstones,
+}
+
+impl Which {
+    /// An item with this key, a tombstone or not, is wanted.
+    pub fn wants(&self, key: &Key, is_tombstone: bool) -> bool {
+        match self {
+            Which::All => true,
+            Which::Cells(cells) => cells.contains(key.cell()),
+            Which::Tombstones => is_tombstone,
+        }
+    }
 }
 
 /// The answer to a [`Load`].
@@ -42,12 +70,20 @@ pub enum Load {
 pub enum Loaded {
     /// To [`Load::Item`]: what is under the key.
     Item(Option<Record>),
-    /// To [`Load::Page`]: the items, and whether more follow.
+    /// To [`Load::Page`]: the items, and where to go on. A page of few wanted items among many
+    /// ends early, perhaps without any.
     Page {
         /// In key order.
         items: Vec<Item>,
-        /// There are more after the last one.
-        more: bool,
+        /// There may be more after this key; none: that was all.
+        next: Option<Key>,
+    },
+    /// To [`Load::Tree`].
+    Tree {
+        /// A snapshot that has every batch answered before, and none that is not durable.
+        tree: Tree,
+        /// Keys that were removed and not collected.
+        tombstones: u64,
     },
 }
 

@@ -79,7 +79,10 @@ pub(super) fn table_of(nodes: &[Node], this: &str, paint: Paint) -> String {
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(nodes.iter().enumerate().map(|(index, node)| {
         let state = match (node.alive, node.suspect, node.standing.as_str()) {
-            (false, ..) => "absent".to_owned(),
+            (false, ..) => match &node.giving_up {
+                Some(it) => format!("absent, {}", it.spoken()),
+                None => "absent".to_owned(),
+            },
             (true, true, _) => "suspected".to_owned(),
             (true, false, "" | "member") => shown(&node.state),
             (true, false, standing) => shown(standing),

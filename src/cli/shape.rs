@@ -97,6 +97,31 @@ pub struct Node {
     /// Since when it is alive or not.
     #[serde(default)]
     pub for_ms: u64,
+    /// It is absent: what becomes of its place.
+    #[serde(default)]
+    pub giving_up: Option<GivingUp>,
+}
+
+/// How an absent board stands to being given up.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct GivingUp {
+    /// The grace time is over after this.
+    pub after_ms: u64,
+    /// Boards that are there.
+    pub present: usize,
+    /// Votes that give it up.
+    pub needed: usize,
+}
+
+impl GivingUp {
+    /// In words, after "absent".
+    pub fn spoken(&self) -> String {
+        match (self.present < self.needed, self.after_ms) {
+            (true, _) => format!("kept: {} of {} votes", self.present, self.needed),
+            (false, 0) => "being given up".to_owned(),
+            (false, ms) => format!("given up in {}", super::out::spoken_time(ms)),
+        }
+    }
 }
 
 /// `get_node_stats`.

@@ -107,7 +107,13 @@ fn ring(node: &NodeState, state: &ClusterState, paint: Paint) -> String {
     let absent: Vec<String> = nodes
         .iter()
         .filter(|node| !node.alive)
-        .map(|node| format!("{} for {}", shown(&node.called()), spoken_time(node.for_ms)))
+        .map(|node| {
+            let since = format!("{} for {}", shown(&node.called()), spoken_time(node.for_ms));
+            match &node.giving_up {
+                Some(it) => format!("{since} ({})", it.spoken()),
+                None => since,
+            }
+        })
         .collect();
     let boards = if nodes.len() == 1 { "board" } else { "boards" };
     let near = match state.cluster.caveat() {

@@ -53,9 +53,18 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
         "on_terminate",
         "\"leave\" (hand everything over) or \"stop\" (come back soon): on_terminate = \"leave\"",
     ),
+    ("detector", "\"swim\" or \"phi\": detector = \"swim\""),
+    (
+        "grace_time_s",
+        "seconds from 1 to 31536000: grace_time_s = 600",
+    ),
     (
         "leave_timeout_s",
         "seconds from 1 to 3600: leave_timeout_s = 60",
+    ),
+    (
+        "tombstone_age_s",
+        "seconds from 1 to 86400: tombstone_age_s = 600",
     ),
     (
         "reply_delay_mean_ms",
@@ -103,10 +112,16 @@ pub struct File {
     pub structure: Written<String>,
     /// How the ring is computed, if this board founds it.
     pub ring_mode: Written<String>,
+    /// When another board is taken for suspect.
+    pub detector: Written<String>,
+    /// Absent boards are given up after this, seconds.
+    pub grace_time_s: Written<i64>,
     /// What a termination signal means.
     pub on_terminate: Written<String>,
     /// Longest hand-over, seconds.
     pub leave_timeout_s: Written<i64>,
+    /// How long every board must have confirmed a removal before nothing is left of it, seconds.
+    pub tombstone_age_s: Written<i64>,
     /// Mean of the exponential delay of replies, milliseconds.
     pub reply_delay_mean_ms: Written<i64>,
     /// Round's name for `log.file`.

@@ -28,6 +28,10 @@ const INTERFACE_BYTES_MAX: usize = 15;
 const HOST_BYTES_MAX: usize = 253;
 /// Seconds a hand-over may be allowed.
 const LEAVE_SECONDS_MAX: i64 = 3_600;
+/// Seconds of the grace time of an absent board: a year is for ever.
+const GRACE_SECONDS_MAX: i64 = 31_536_000;
+/// The longest wait before tombstones go: a day.
+const TOMBSTONE_AGE_SECONDS_MAX: i64 = 86_400;
 /// Milliseconds of the mean reply delay.
 const REPLY_DELAY_MS_MAX: i64 = 60_000;
 
@@ -52,10 +56,16 @@ pub struct Config {
     pub structure: Structure,
     /// How the ring is computed, if this board founds it.
     pub ring_mode: RingMode,
+    /// When another board is taken for suspect.
+    pub detector: Suspicion,
+    /// A board absent for this long is given up, if a majority of the roster says so.
+    pub grace_time: Duration,
     /// What SIGTERM means.
     pub on_terminate: OnTerminate,
     /// Longest hand-over before the board stops anyway.
     pub leave_timeout: Duration,
+    /// How long every board must have confirmed a tombstone before it is collected.
+    pub tombstone_age: Duration,
     /// Mean of the exponential delay of replies; zero: none.
     pub reply_delay_mean: Duration,
     /// Discovery.
@@ -104,6 +114,15 @@ pub enum Structure {
     Mesh,
 }
 
+/// When another board is taken for suspect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspicion {
+    /// After an unanswered probe.
+    Swim,
+    /// When it is silent for longer than its past makes likely.
+    Phi,
+}
+
 /// What a termination signal means to the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnTerminate {
@@ -147,8 +166,11 @@ impl Config {
             hosts: Vec::new(),
             structure: Structure::Chord,
             ring_mode: RingMode::Full,
+            detector: Suspicion::Swim,
+            grace_time: limit::GRACE_TIME,
             on_terminate: OnTerminate::Leave,
             leave_timeout: limit::LEAVE_TIME_MAX,
+            tombstone_age: limit::TOMBSTONE_AGE,
             reply_delay_mean: Duration::ZERO,
             ssdp: SsdpConfig {
                 listen: true,
@@ -246,6 +268,16 @@ impl Config {
         })? {
             self.ring_mode = mode;
         }
+        if let Some(choice) = take(file, "detector", &file.detector, |text: &String| {
+            Suspicion::from_word(text)
+        })? {
+            self.detector = choice;
+        }
+        if let Some(seconds) = take(file, "grace_time_s", &file.grace_time_s, |n: &i64| {
+            within(*n, 1..=GRACE_SECONDS_MAX)
+        })? {
+            self.grace_time = Duration::from_secs(seconds);
+        }
         if let Some(choice) = take(file, "on_terminate", &file.on_terminate, |text: &String| {
             OnTerminate::from_word(text)
         })? {
@@ -255,6 +287,11 @@ impl Config {
             within(*n, 1..=LEAVE_SECONDS_MAX)
         })? {
             self.leave_timeout = Duration::from_secs(seconds);
+        }
+        if let Some(seconds) = take(file, "tombstone_age_s", &file.tombstone_age_s, |n: &i64| {
+            within(*n, 1..=TOMBSTONE_AGE_SECONDS_MAX)
+        })? {
+            self.tombstone_age = Duration::from_secs(seconds);
         }
         if let Some(ms) = take(
             file,
@@ -346,8 +383,11 @@ impl Config {
             "hosts": self.hosts,
             "structure": self.structure.as_str(),
             "ring_mode": self.ring_mode.as_str(),
+            "detector": self.detector.as_str(),
+            "grace_time_s": self.grace_time.as_secs(),
             "on_terminate": self.on_terminate.as_str(),
             "leave_timeout_s": self.leave_timeout.as_secs(),
+            "tombstone_age_s": self.tombstone_age.as_secs(),
             "reply_delay_mean_ms":
                 u64::try_from(self.reply_delay_mean.as_millis()).unwrap_or(u64::MAX),
             "ssdp": {
@@ -378,6 +418,22 @@ impl Structure {
 
     fn from_word(word: &str) -> Option<Self> {
         [Structure::Chord, Structure::Mesh]
+            .into_iter()
+            .find(|known| known.as_str() == word)
+    }
+}
+
+impl Suspicion {
+    /// The word of the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Suspicion::Swim => "swim",
+            Suspicion::Phi => "phi",
+        }
+    }
+
+    fn from_word(word: &str) -> Option<Self> {
+        [Suspicion::Swim, Suspicion::Phi]
             .into_iter()
             .find(|known| known.as_str() == word)
     }
@@ -490,8 +546,10 @@ mod tests {
              interfaces = [\"eth0\", \"wlan0\", \"eth0\"]\nbind_port = 4000\n\
              bind_addr = \"::1\"\nhosts = [\"Kitchen.lan\"]\nstructure = \"mesh\"\n\
              ring_mode = \"partial\"\n\
-             on_terminate = \"stop\"\nleave_timeout_s = 5\nreply_delay_mean_ms = 7\n\
-             log_file = \"/l\"\n[ssdp]\nlisten = false\nsearch = false\nadvertise = false\n\
+             detector = \"phi\"\ngrace_time_s = 30\n\
+             on_terminate = \"stop\"\nleave_timeout_s = 5\ntombstone_age_s = 6\n\
+             reply_delay_mean_ms = 7\nlog_file = \"/l\"\n\
+             [ssdp]\nlisten = false\nsearch = false\nadvertise = false\n\
              [log]\nlevel = \"debug\"\nformat = \"json\"\n",
         )
         .unwrap();
@@ -499,8 +557,9 @@ mod tests {
             "name": "kitchen", "cluster": "home", "data": "/d",
             "interfaces": ["eth0", "wlan0"], "port": 4000, "bind_addr": "::1",
             "hosts": ["kitchen.lan"], "structure": "mesh", "ring_mode": "partial",
-            "on_terminate": "stop",
-            "leave_timeout_s": 5, "reply_delay_mean_ms": 7,
+            "detector": "phi",
+            "grace_time_s": 30, "on_terminate": "stop",
+            "leave_timeout_s": 5, "tombstone_age_s": 6, "reply_delay_mean_ms": 7,
             "ssdp": {"listen": false, "search": false, "advertise": false},
             "log": {"level": "debug", "format": "json", "file": "/l"},
         });
@@ -528,6 +587,9 @@ mod tests {
             ("ring_mode = \"half\"", "\"partial\""),
             ("on_terminate = \"exit\"", "\"leave\""),
             ("leave_timeout_s = 0", "1 to 3600"),
+            ("detector = \"guess\"", "\"swim\" or \"phi\""),
+            ("grace_time_s = 0", "1 to 31536000"),
+            ("tombstone_age_s = 0", "1 to 86400"),
             ("reply_delay_mean_ms = -1", "0 to 60000"),
             ("log_file = \"\"", "log.file"),
             ("log.level = \"loud\"", "\"info\""),

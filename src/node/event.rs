@@ -66,6 +66,9 @@ pub fn log(event: &Event) {
         Event::ClonedCard { endpoint, yields } => {
             tracing::warn!(%endpoint, yields, "another board runs with this board's card");
         }
+        Event::Conflict { key, kept, lost } => {
+            tracing::warn!(%key, %kept, %lost, "written on both sides; the later write stands");
+        }
         Event::Departed => tracing::info!("left the ring"),
     }
 }

@@ -207,6 +207,9 @@ fn board(config: &Config, who: &Who, identity: Identity) -> Result<(Board, Clock
         version: env!("CARGO_PKG_VERSION").to_owned(),
         structure: registry::structure(config.structure),
         ring_mode: config.ring_mode,
+        suspicion: registry::suspicion(config.detector),
+        grace_time: config.grace_time,
+        tombstone_age: config.tombstone_age,
     };
     let rng = seeded(who.seed, 1);
     Ok((

@@ -430,6 +430,7 @@ impl Driver {
         let health = &mut overview.health;
         health.items = status.items;
         health.tombstones = status.tombstones;
+        health.tree_digest = self.store.tree_digest();
         health.store = status.state.as_str().to_owned();
         if !status.reason.is_empty() {
             let reason = &status.reason;

@@ -2,8 +2,10 @@
 //!
 //! Payloads are postcard (a fixed binary layout: fields in the order declared here, varint
 //! integers, length-prefixed sequences; ids and keys as their raw bytes), except 0x12, whose
-//! first byte is a subtype: 0 = a SWIM packet as `proto/detector` reads it, 1 = boards declared
-//! down. Types 0x01 to 0x06 are reserved for gossip, consensus and storage.
+//! first byte is a subtype: 0 = the digest of the sender's roster (u64 big-endian) and a SWIM
+//! packet as `proto/detector` reads it, 2 = a vote that a board
+//! is suspect. Types 0x01 and 0x04 to 0x06 are
+//! reserved for deltas between sites, consensus and storage.
 //!
 //! Everything read here is checked for form only; whether it is believed is `proto/session` and
 //! above.
@@ -13,14 +15,18 @@ use serde::{Deserialize, Serialize};
 
 use super::frame::Frame;
 use crate::base::call::{Consistency, Coverage, WriteOutcome};
+use crate::base::cell::Cell;
 use crate::base::endpoint::Name;
 use crate::base::id::Id;
 use crate::base::item::{Item, Key, Record, Value};
 use crate::base::limit;
 use crate::base::member::{Cluster, ClusterId, Contact, Entry, Incarnation, Life, RingMode};
 use crate::base::pointer;
+use crate::base::tree::NodeDigest;
 use crate::base::version::Version;
 
+const SYNC_REQUEST: u8 = 0x02;
+const SYNC_RESPONSE: u8 = 0x03;
 const HELLO: u8 = 0x10;
 const HELLO_ACK: u8 = 0x11;
 const SWIM: u8 = 0x12;
@@ -36,6 +42,20 @@ const ERROR: u8 = 0x1f;
 /// A message between boards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
+    /// 0x02: two copies compare what both should hold.
+    SyncRequest {
+        /// The asker's number.
+        operation: u64,
+        /// What is asked.
+        body: SyncRequest,
+    },
+    /// 0x03.
+    SyncResponse {
+        /// The asker's number.
+        operation: u64,
+        /// The answer.
+        body: SyncResponse,
+    },
     /// 0x10, the first frame of each side of a link.
     Hello(Hello),
     /// 0x11, the second: an ECDSA signature over both hellos.
@@ -44,9 +64,14 @@ pub enum Message {
         signature: Vec<u8>,
     },
     /// 0x12 subtype 0.
-    Swim(Bytes),
-    /// 0x12 subtype 1: boards the sender declared down.
-    Down(Vec<Incarnation>),
+    /// 0x12 subtype 2: the sender votes a board suspect.
+    Suspect(Suspicion),
+    Swim {
+        /// Digest of the sender's roster, so that a board hears of a change it missed.
+        view: u64,
+        /// What the detectors tell each other.
+        packet: Bytes,
+    },
     /// 0x13.
     RingCall {
         /// Chosen by the caller, returned in the reply.
@@ -121,6 +146,17 @@ pub struct Hello {
     pub contact: Contact,
 }
 
+/// A vote that a board is suspect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspicion {
+    /// Whom, in which start and renewal.
+    pub board: Incarnation,
+    /// Suspicions it had refuted within that renewal: a higher count refutes this one.
+    pub refuted: u16,
+    /// This board votes so as well, and the time to refute is over: the two hold it down.
+    pub second: Option<Id>,
+}
+
 /// A board's whole knowledge of who belongs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RosterState {
@@ -160,6 +196,13 @@ pub enum RingCall {
     },
     /// A JSON-RPC request for the receiver's service.
     Relay(Bytes),
+    /// The sender has missed this board for the grace time and votes to give it up.
+    GiveUp {
+        /// Whom.
+        board: Id,
+        /// Of its membership that is to end.
+        generation: u32,
+    },
     /// Mode `partial`: a question of Zave's rules or of a lookup.
     Ask {
         /// Of which cluster's ring; a member of another is no member to the asker.
@@ -240,7 +283,7 @@ pub enum Operated {
 pub enum RingReply {
     /// To join: admitted; and to roster.
     Roster(RosterState),
-    /// To roster: the same digest here, now durable.
+    /// To roster: the same digest here, now durable. To a vote: heard.
     Same,
     /// To list.
     Items {
@@ -310,6 +353,45 @@ pub enum ReadResult {
     OtherView,
     /// The store could not be read, for people.
     Failed(String),
+    /// The record under the key failed its check: it is not served, and wants to be written anew.
+    Corrupt,
+}
+
+/// Steps of a comparison of two hash trees (`base/tree.rs`), over the cells that both boards
+/// should hold by the roster whose digest is `view`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SyncRequest {
+    /// Is your root the same?
+    Root {
+        /// Digest of the asker's roster.
+        view: u64,
+        /// The asker's root.
+        root: NodeDigest,
+    },
+    /// Which of these blocks' cells differ from yours?
+    Cells {
+        /// Digest of the asker's roster.
+        view: u64,
+        /// The asked board is to offer what it holds in cells that differ, as the asker does.
+        repair: bool,
+        /// By block: the asker's cells with items, by the low byte of their number.
+        blocks: Vec<(u8, Vec<(u8, u128)>)>,
+    },
+}
+
+/// Answers to [`SyncRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SyncResponse {
+    /// The roots are equal.
+    Same,
+    /// They are not: the answering board's blocks with items.
+    Blocks(Vec<(u8, NodeDigest)>),
+    /// Cells that differ.
+    Differ(Vec<Cell>),
+    /// The roster differs, or boards are joining or leaving.
+    OtherView,
+    /// The store could not be read, for people.
+    Failed(String),
 }
 
 /// How a copy is brought up to date: it asks, the holder lists what the copy should have, the copy
@@ -342,6 +424,24 @@ pub enum RangePage {
         /// The asker's number.
         operation: u64,
     },
+    /// Does the receiver hold anything but these tombstones under their keys? Answered by
+    /// [`RangePage::Missing`]: positions where it does.
+    Tombstones {
+        /// The asker's number.
+        operation: u64,
+        /// Digest of the asker's roster.
+        view: u64,
+        /// In key order.
+        items: Vec<(Key, Version)>,
+    },
+    /// Every board holds these tombstones or nothing under their keys, and has for long enough:
+    /// the receiver may drop them.
+    Collect {
+        /// Digest of the asker's roster.
+        view: u64,
+        /// In key order.
+        items: Vec<(Key, Version)>,
+    },
 }
 
 /// Why a frame is not a message; the peer is to blame.
@@ -371,13 +471,27 @@ impl Message {
         let malformed = MessageError::Payload { kind };
         let payload = &frame.payload[..];
         let message = match kind {
+            SYNC_REQUEST => {
+                let (operation, body) = read(payload, kind)?;
+                Message::SyncRequest { operation, body }
+            }
+            SYNC_RESPONSE => {
+                let (operation, body) = read(payload, kind)?;
+                Message::SyncResponse { operation, body }
+            }
             HELLO => Message::Hello(read(payload, kind)?),
             HELLO_ACK => Message::HelloAck {
                 signature: read(payload, kind)?,
             },
             SWIM => match payload.first() {
-                Some(0) => Message::Swim(frame.payload.slice(1..)),
-                Some(1) => Message::Down(read(&payload[1..], kind)?),
+                Some(2) => Message::Suspect(read(&payload[1..], kind)?),
+                Some(0) => match payload[1..].first_chunk() {
+                    Some(view) => Message::Swim {
+                        view: u64::from_be_bytes(*view),
+                        packet: frame.payload.slice(9..),
+                    },
+                    None => return Err(malformed),
+                },
                 _ => return Err(malformed),
             },
             RING_CALL => {
@@ -437,16 +551,19 @@ impl Message {
     /// The frame's bytes.
     pub fn encode(&self) -> Bytes {
         let (kind, payload) = match self {
+            Message::SyncRequest { operation, body } => (SYNC_REQUEST, write(&(operation, body))),
+            Message::SyncResponse { operation, body } => (SYNC_RESPONSE, write(&(operation, body))),
             Message::Hello(hello) => (HELLO, write(hello)),
             Message::HelloAck { signature } => (HELLO_ACK, write(signature)),
-            Message::Swim(packet) => {
+            Message::Swim { view, packet } => {
                 let mut payload = vec![0];
+                payload.extend(view.to_be_bytes());
                 payload.extend_from_slice(packet);
                 (SWIM, payload)
             }
-            Message::Down(down) => {
-                let mut payload = vec![1];
-                payload.extend(write(down));
+            Message::Suspect(suspicion) => {
+                let mut payload = vec![2];
+                payload.extend(write(suspicion));
                 (SWIM, payload)
             }
             Message::RingCall { call, body } => (RING_CALL, write(&(call, body))),

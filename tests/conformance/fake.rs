@@ -278,6 +278,7 @@ pub fn member(id: Id, endpoint: SocketAddr, alive: bool) -> MemberView {
         suspect: false,
         for_time: Duration::from_millis(250),
         boot: 4,
+        giving_up: None,
     }
 }
 

@@ -144,7 +144,10 @@ fn a_hello_that_lies_is_refused() {
 fn what_comes_before_the_hello_is_not_believed() {
     with_board(|daemon| {
         let early = [
-            Message::Swim(Bytes::from_static(b"x")),
+            Message::Swim {
+                view: 0,
+                packet: Bytes::from_static(b"x"),
+            },
             Message::RingCall {
                 call: 1,
                 body: RingCall::Join { generation: 1 },

@@ -13,7 +13,7 @@ use roundel::security::identity::Signer;
 use roundel::wire::frame::HEADER_BYTES;
 use roundel::wire::peer::{
     Hello, Message, RangePage, ReadResult, ReplicaWrite, RingCall, RingReply, RosterState,
-    WriteResult,
+    Suspicion, WriteResult,
 };
 
 use crate::namespace::alone;
@@ -70,12 +70,19 @@ fn one_of_each(hello: Hello) -> Vec<Message> {
     vec![
         Message::Hello(hello),
         Message::HelloAck { signature: vec![1] },
-        Message::Swim(Bytes::from_static(b"\xff\xff\xff")),
-        Message::Down(vec![Incarnation {
-            id: Id::ZERO,
-            boot: 1,
-            renewal: 1,
-        }]),
+        Message::Suspect(Suspicion {
+            board: Incarnation {
+                id: Id::ZERO,
+                boot: 1,
+                renewal: 1,
+            },
+            refuted: 0,
+            second: None,
+        }),
+        Message::Swim {
+            view: 0,
+            packet: Bytes::from_static(b"\xff\xff\xff"),
+        },
         Message::RingCall { call: 1, body },
         reply(RingReply::Same),
         reply(RingReply::Items {
@@ -130,7 +137,7 @@ fn malformed_payloads_end_the_link_and_nothing_else() {
             let (kind, payload) = (whole[1], &whole[HEADER_BYTES..]);
             let (cut, longer) = (&payload[..payload.len() - 1], [payload, b"\0"].concat());
             let mut cases: Vec<Vec<u8>> = vec![vec![], vec![0xff; 12]];
-            if !matches!(message, Message::Swim(_)) {
+            if !matches!(message, Message::Swim { .. }) {
                 cases.extend([cut.to_vec(), longer]);
             }
             for case in cases {

@@ -13,6 +13,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::netns::{self, Agent};
+use crate::switch::{Plan, Switch, open_port};
 
 static LABS: AtomicUsize = AtomicUsize::new(0);
 static SWEEP: Once = Once::new();
@@ -47,6 +48,11 @@ impl Board {
     /// The thread that lives there.
     pub fn agent(&self) -> &Agent {
         &self.agent
+    }
+
+    /// Another thread there, for what takes long.
+    pub fn visitor(&self) -> Agent {
+        Agent::enter(&self.namespace)
     }
 
     /// Runs `ip` there.
@@ -174,6 +180,20 @@ impl Lab {
         }
     }
 
+    /// Puts a switch of this process in the place of the bridge, between all boards.
+    pub fn switch(&self, plan: Plan) -> Switch {
+        let mut unbridged = String::new();
+        for board in &self.boards {
+            let offloads = ["tx", "off", "tso", "off", "gso", "off", "gro", "off"];
+            board.output("ethtool", &[&["-K", "eth0"][..], &offloads[..]].concat());
+            unbridged += &format!("link set {} nomaster\n", board.port);
+        }
+        netns::ip(Some(&self.hub), &unbridged);
+        let names: Vec<_> = self.boards.iter().map(|board| board.port.clone()).collect();
+        let open = move || names.iter().map(|name| open_port(name)).collect();
+        Switch::start(self.hub_agent.run(open), plan)
+    }
+
     /// A board.
     pub fn board(&self, board: usize) -> &Board {
         &self.boards[board]
@@ -195,12 +215,6 @@ impl Lab {
 
     /// Cuts the LAN into groups that do not hear each other. Boards in no group hear all.
     pub fn partition(&self, groups: &[&[usize]]) {
-        let ports = |group: &[usize]| {
-            let ports = group
-                .iter()
-                .map(|board| format!("\"{}\"", self.boards[*board].port));
-            ports.collect::<Vec<_>>().join(", ")
-        };
         let mut rules = String::new();
         for (index, from) in groups.iter().enumerate() {
             for to in groups
@@ -209,11 +223,26 @@ impl Lab {
                 .filter(|(to, _)| *to != index)
                 .map(|(_, to)| to)
             {
-                let (from, to) = (ports(from), ports(to));
-                rules += &format!("iifname {{ {from} }} oifname {{ {to} }} drop\n");
+                rules += &self.cut(from, to);
             }
         }
         self.filter("partition", &rules);
+    }
+
+    /// Loses what the boards of `from` send to those of `to`; what these send arrives.
+    pub fn cut_one_way(&self, from: &[usize], to: &[usize]) {
+        self.filter("partition", &self.cut(from, to));
+    }
+
+    fn cut(&self, from: &[usize], to: &[usize]) -> String {
+        let ports = |group: &[usize]| {
+            let ports = group
+                .iter()
+                .map(|board| format!("\"{}\"", self.boards[*board].port));
+            ports.collect::<Vec<_>>().join(", ")
+        };
+        let (from, to) = (ports(from), ports(to));
+        format!("iifname {{ {from} }} oifname {{ {to} }} drop\n")
     }
 
     /// Makes the LAN whole again.

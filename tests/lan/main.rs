@@ -2,6 +2,9 @@
 //! host's own interfaces. `./tests/run` runs it against the release binary, one test at a time:
 //! figures are of an otherwise idle machine, asserted at five times the goal, and printed.
 
+mod absence;
+mod campaign;
+mod damage;
 mod failing;
 mod forming;
 mod harness;
@@ -14,4 +17,6 @@ mod node;
 mod outsider;
 mod partial;
 mod ring;
+mod switch;
 mod wait;
+mod writer;

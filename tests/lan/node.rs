@@ -90,7 +90,8 @@ impl<'a> Node<'a> {
         node
     }
 
-    /// Starts a process. It dies with the lab.
+    /// Starts a process. It dies with the lab. A file NAME.toml in the lab's directory is its
+    /// configuration.
     pub fn exec(lab: &'a Lab, board: usize, start: Start) -> Self {
         let path = |ending: &str| lab.directory().join(format!("{}.{ending}", start.name));
         let (output, errors) = (path("out"), path("log"));
@@ -103,6 +104,7 @@ impl<'a> Node<'a> {
                 .expect("the lab's directory is there")
         };
         let data = lab.directory().join(&start.data);
+        let configured = Some(path("toml")).filter(|path| path.exists());
         // What the node printed in an earlier start is not what it prints in this one.
         let _ = fs::remove_file(&output);
         let mut command = Command::new("setpriv");
@@ -123,6 +125,11 @@ impl<'a> Node<'a> {
                     .ring_mode
                     .iter()
                     .flat_map(|mode| ["--ring-mode", mode]),
+            )
+            .args(
+                configured
+                    .iter()
+                    .flat_map(|path| [Path::new("--config"), path]),
             )
             .env_remove("ROUNDEL_NODE")
             .stdin(Stdio::null())

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Board, LoadPurpose, Phase, StorePurpose};
+use super::{Accepted, Board, LoadPurpose, Phase, StorePurpose};
 use crate::base::id::Id;
 use crate::base::item::{Key, Record};
 use crate::base::store::{Batch, Change, Load, Loaded, Outcome, StoreError};
@@ -21,6 +21,8 @@ use crate::wire::peer::{Message, RangePage, ReadResult, ReplicaWrite, WriteResul
 struct Compare {
     from: Id,
     operation: u64,
+    /// Nothing but these very versions may be here, though they need not be.
+    exact: bool,
     items: Vec<(Key, Version)>,
     missing: Vec<u32>,
     left: usize,
@@ -67,13 +69,29 @@ impl Board {
                 view,
                 items,
             }) => {
-                self.compare(now, from, operation, view, items);
+                self.compare(now, from, operation, (view, false), items);
+            }
+            Message::RangePage(RangePage::Tombstones {
+                operation,
+                view,
+                items,
+            }) => {
+                self.compare(now, from, operation, (view, true), items);
+            }
+            Message::RangePage(RangePage::Collect { view, items }) => {
+                self.collect_told(&from, view, items);
+            }
+            Message::SyncRequest { operation, body } => self.sync_asked(from, operation, body),
+            Message::SyncResponse { operation, body } => {
+                self.sync_answered(now, from, operation, body);
             }
             Message::RangePage(RangePage::Missing {
                 operation,
                 positions,
             }) => {
-                self.compared_there(now, from, operation, positions);
+                if !self.tombstones_answered(now, from, operation, positions.as_deref()) {
+                    self.compared_there(now, from, operation, positions);
+                }
             }
             Message::RangePage(RangePage::Done { operation }) => {
                 self.holder_done(now, from, operation);
@@ -82,14 +100,18 @@ impl Board {
                 tracing::debug!(peer = %from.short(), kind, text, "frame refused by its receiver");
                 self.watch.count("frames_refused");
             }
-            Message::Swim(_) | Message::Down(_) | Message::Hello(_) | Message::HelloAck { .. } => {
+            Message::Swim { .. }
+            | Message::Suspect(_)
+            | Message::Hello(_)
+            | Message::HelloAck { .. } => {
                 self.watch.count("frames_misplaced");
             }
         }
     }
 
     /// The batch every write of an item becomes, here and for others.
-    pub(super) fn item_batch(&self, item: crate::base::item::Item) -> Batch {
+    pub(super) fn item_batch(&mut self, item: crate::base::item::Item) -> Batch {
+        self.sync.note_written();
         Batch {
             changes: vec![Change::Merge(item)],
             high_water: Some(self.clock.high_water()),
@@ -98,7 +120,10 @@ impl Board {
 
     fn write_for(&mut self, now: Now, from: Id, write: ReplicaWrite) {
         let operation = write.operation;
-        let refused = if self.phase != Phase::Joined
+        let refused = if write.hint && self.handover.is_full_of_hints() {
+            let reason = "this board keeps as many writes for absent ones as it may";
+            Some(WriteResult::Refused(reason.into()))
+        } else if self.phase != Phase::Joined
             || write.view != self.agreement([&write.item.key])
             || !(write.hint || self.knows_copies(&write.item.key))
         {
@@ -119,14 +144,30 @@ impl Board {
             return;
         }
         self.clock.observe(write.item.record.version.stamp);
-        if write.hint {
-            self.watch.count("hints_kept");
-            self.want_handover(now);
-        }
+        let accepted = Accepted {
+            key: write.item.key.clone(),
+            hint: write.hint,
+            view: write.view,
+        };
         let batch = self.item_batch(write.item);
         let store = self.out.store(batch);
-        self.stores
-            .insert(store, StorePurpose::PeerWrite { from, operation });
+        let purpose = StorePurpose::PeerWrite {
+            from,
+            operation,
+            accepted,
+        };
+        self.stores.insert(store, purpose);
+    }
+
+    /// A write is on flash: a hint, or an item whose place moved meanwhile, is to be handed over.
+    /// A pass made before would not have seen it.
+    pub(super) fn item_stored(&mut self, now: Now, accepted: Accepted) {
+        if accepted.view != self.agreement([&accepted.key]) {
+            self.want_handover(now);
+        }
+        if accepted.hint {
+            self.hint_kept(now, &accepted.key);
+        }
     }
 
     pub(super) fn answer_write(
@@ -154,6 +195,7 @@ impl Board {
             self.send(now, &from, &Message::ReadReply { operation, result });
             return;
         }
+        self.pace.note_client(now.time);
         let load = self.out.load(Load::Item(key));
         self.loads
             .insert(load, LoadPurpose::PeerRead { from, operation });
@@ -168,19 +210,21 @@ impl Board {
     ) {
         let result = match result {
             Ok(Loaded::Item(record)) => self.vote(record),
-            Ok(Loaded::Page { .. }) => ReadResult::Failed("the store answered a page".into()),
+            Ok(_) => ReadResult::Failed("the store did not answer an item".into()),
+            Err(StoreError::Corrupt(_)) => ReadResult::Corrupt,
             Err(error) => ReadResult::Failed(error.to_string()),
         };
         self.send(now, &from, &Message::ReadReply { operation, result });
     }
 
-    /// A holder lists what should be here; the answer names what is not.
+    /// A holder lists what should be here; the answer names what is not, or with `exact` under
+    /// which keys there is something else.
     fn compare(
         &mut self,
         now: Now,
         from: Id,
         operation: u64,
-        view: u64,
+        (view, exact): (u64, bool),
         items: Vec<(Key, Version)>,
     ) {
         let keys = items.iter().map(|(key, _)| key);
@@ -209,6 +253,7 @@ impl Board {
         let compare = Compare {
             from,
             operation,
+            exact,
             items,
             missing: vec![],
             left,
@@ -228,11 +273,19 @@ impl Board {
             return;
         };
         compare.left -= 1;
-        let wanted = compare.items[position as usize].1;
+        let (key, wanted) = compare.items[position as usize].clone();
+        if let Ok(Loaded::Item(Some(record))) = &result {
+            self.note_versions(&key, record.version, wanted);
+        }
+        let Some(compare) = self.compares.tasks.get_mut(&task) else {
+            return;
+        };
         match result {
-            Ok(Loaded::Item(Some(record))) if record.version >= wanted => {}
+            Ok(Loaded::Item(None)) if compare.exact => {}
+            Ok(Loaded::Item(Some(record))) if record.version == wanted => {}
+            Ok(Loaded::Item(Some(record))) if !compare.exact && record.version > wanted => {}
             Ok(Loaded::Item(_)) | Err(StoreError::Corrupt(_)) => compare.missing.push(position),
-            Ok(Loaded::Page { .. }) | Err(_) => compare.failed = true,
+            Ok(_) | Err(_) => compare.failed = true,
         }
         if compare.left > 0 {
             return;

@@ -3,8 +3,9 @@
 //!
 //! Whoever makes a change sends it to every live member. Whoever is told something merges it; if
 //! the two rosters still differ the answer is its whole state, so a pair of boards converges in
-//! one exchange. A change is on this board's flash before any message that follows from it leaves
-//! (`after` of a transmit).
+//! one exchange. Each probe carries the sender's digest, so that a board that missed a change
+//! finds out within a probe or two. A change is on this board's flash before any message that
+//! follows from it leaves (`after` of a transmit).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use crate::base::member::{Cluster, Entry, RingMode, Standing};
 use crate::base::pointer::AskId;
 use crate::base::rng::RngExt;
 use crate::base::store::{Batch, Change, StoreError, StoreId};
-use crate::base::time::Now;
+use crate::base::time::{Now, Time};
 use crate::proto::detector::Peer;
 use crate::proto::roster::{Changes, Roster};
 use crate::wire::peer::{Message, RingCall, RingReply, RosterState};
@@ -30,16 +31,31 @@ const FLUSH_DELAY: Duration = Duration::from_millis(5);
 const QUIET_PERIOD_MS: (u64, u64) = (8_000, 12_000);
 /// And this often while boards are joining or leaving.
 const BUSY_PERIOD_MS: (u64, u64) = (300, 600);
+/// A probe that shows another roster makes the two be exchanged, when this board's has not changed
+/// for so long (news may be on its way) and no more often.
+const HEARD_DELAY: Duration = Duration::from_millis(150);
 /// A roster that could not be stored is stored again after this.
 const PERSIST_RETRY_TIME: Duration = Duration::from_secs(1);
 /// A ring call is answered within this.
 pub(super) const RING_CALL_TIME: Duration = Duration::from_millis(1_500);
+
+/// Boards that enter this ring from another: they have been members before, and not here.
+fn strangers(roster: &Roster, state: &RosterState) -> Vec<Id> {
+    let enters = |entry: &&Entry| {
+        entry.standing == Standing::Joining
+            && entry.generation > 1
+            && roster.entry(&entry.id).is_none()
+    };
+    let entries = state.entries.iter().filter(enters);
+    entries.map(|entry| entry.id).collect()
+}
 
 /// Why a ring call was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum CallPurpose {
     Join,
     Exchange,
+    GiveUp,
     /// A copy refused an operation because its roster differs.
     ExchangeFor(u64),
     List {
@@ -69,6 +85,8 @@ pub(super) struct Gossip {
     unsent: Changes,
     storing: Option<StoreId>,
     dirty: bool,
+    /// When the roster last changed, or was last exchanged because a probe showed another.
+    moved: Time,
 }
 
 impl Board {
@@ -146,7 +164,7 @@ impl Board {
             (CallPurpose::Walk { scan }, reply) => self.walked(now, from, scan, reply),
             (CallPurpose::Ask(ask), reply) => self.told(ask, reply),
             (CallPurpose::Operate(operation), reply) => self.operated(now, operation, reply),
-            (CallPurpose::Exchange, _) => {}
+            (CallPurpose::Exchange | CallPurpose::GiveUp, _) => {}
         }
     }
 
@@ -159,6 +177,9 @@ impl Board {
                 self.state_unless(digest, Some(&state.cluster))
             }
             RingCall::Digest(digest) => self.state_unless(digest, None),
+            RingCall::GiveUp { board, generation } => {
+                self.give_up_voted(now, from, board, generation)
+            }
             RingCall::List {
                 prefix,
                 after,
@@ -187,7 +208,7 @@ impl Board {
         match &self.roster {
             // The lower cluster survives: a board of the higher one is about to ask to join.
             Some(roster) if theirs.is_some_and(|it| it.id < roster.cluster().id) => RingReply::Same,
-            Some(roster) if self.phase == Phase::Joined && roster.digest() != digest => {
+            Some(roster) if self.phase == Phase::Joined && roster.knowledge() != digest => {
                 RingReply::Roster(roster.state())
             }
             _ => RingReply::Same,
@@ -196,8 +217,22 @@ impl Board {
 
     /// Compares rosters with a board.
     pub(super) fn exchange(&mut self, now: Now, with: &Id) {
-        let digest = self.roster_digest();
+        let digest = self.knowledge();
         self.ring_call(now, with, RingCall::Digest(digest), CallPurpose::Exchange);
+    }
+
+    /// A probe says which roster its sender has.
+    pub(super) fn view_heard(&mut self, now: Now, from: &Id, view: u64) {
+        if self.is_partial() {
+            // Neighbours' rosters differ by design.
+            return;
+        }
+        let due = now.time.since(self.gossip.moved) >= HEARD_DELAY;
+        if due && view != self.knowledge() {
+            self.gossip.moved = now.time;
+            self.watch.count("views_heard");
+            self.exchange(now, from);
+        }
     }
 
     /// Sends the whole roster to a board and takes its answer.
@@ -205,14 +240,14 @@ impl Board {
         if let Some(roster) = &self.roster {
             let body = RingCall::Roster {
                 state: roster.state(),
-                digest: roster.digest(),
+                digest: roster.knowledge(),
             };
             self.ring_call(now, to, body, purpose);
         }
     }
 
     fn roster_answered(&mut self, now: Now, from: &Id, state: RosterState) {
-        let digest = Roster::from_state(state.clone()).digest();
+        let digest = Roster::from_state(state.clone()).knowledge();
         self.roster_heard(now, from, &state, digest, true);
     }
 
@@ -235,14 +270,21 @@ impl Board {
                 let Some(roster) = self.roster.as_mut() else {
                     return;
                 };
+                let strangers = strangers(roster, state);
                 let changes = roster.merge(state);
+                self.note_strangers(now, &strangers);
                 if let Some(contact) = state.contacts.iter().find(|c| c.id == self.me) {
+                    if contact.endpoint == self.settings.endpoint {
+                        // A start here that this board does not remember: its counters were
+                        // lost, or it had counted on from a clone's in memory only.
+                        self.outlast_clone(now, contact);
+                    }
                     self.look_for_clone(now, contact.endpoint);
                 }
                 let Some(roster) = &self.roster else { return };
                 // Neighbours' rosters differ at the far ends in mode `partial`.
                 let differs = match roster.cluster().mode {
-                    RingMode::Full => roster.digest() != digest,
+                    RingMode::Full => roster.knowledge() != digest,
                     RingMode::Partial => push && roster.has_news_for(from, state),
                 };
                 self.roster_changed(now, changes, false);
@@ -282,17 +324,10 @@ impl Board {
         for entry in &changes.entries {
             self.entry_changed(now, entry);
         }
-        for contact in &changes.contacts {
-            let belongs = (self.roster.as_ref()).is_some_and(|roster| roster.has(&contact.id));
-            if contact.id != self.me && belongs {
-                let peer = Peer {
-                    id: contact.id,
-                    boot: contact.boot,
-                    renewal: contact.renewal,
-                    endpoint: contact.endpoint,
-                };
-                self.detector.add(now.time, peer);
-            }
+        // Its entry and its contact may come separately, in either order.
+        let entries = changes.entries.iter().map(|entry| entry.id);
+        for id in entries.chain(changes.contacts.iter().map(|contact| contact.id)) {
+            self.watch_member(now, &id);
         }
         self.watch_neighbourhood(now);
         self.persist_roster();
@@ -310,11 +345,28 @@ impl Board {
             }
         }
         if !changes.entries.is_empty() {
+            self.gossip.moved = now.time;
             self.pointers = None;
             self.operations_again(now);
             self.hurry_handover(now);
             self.hurry_gossip(now);
+            self.count_absence(now);
             self.own_standing(now);
+        }
+    }
+
+    /// Has the detector probe a member whose address is known.
+    pub(super) fn watch_member(&mut self, now: Now, id: &Id) {
+        let roster = self.roster.as_ref().filter(|roster| roster.has(id));
+        let contact = roster.and_then(|roster| roster.contact(id));
+        if let Some(contact) = contact.filter(|contact| contact.id != self.me) {
+            let peer = Peer {
+                id: contact.id,
+                boot: contact.boot,
+                renewal: contact.renewal,
+                endpoint: contact.endpoint,
+            };
+            self.detector.add(now.time, peer);
         }
     }
 
@@ -334,7 +386,7 @@ impl Board {
         };
         self.out.events.extend(event);
         if !entry.standing.belongs() && entry.id != self.me {
-            self.detector.remove(now.time, &entry.id, None);
+            self.detector.remove(now.time, &entry.id);
             self.heard_enough();
         }
         if entry.standing == Standing::Forgotten && self.phase == Phase::Joined {
@@ -391,7 +443,7 @@ impl Board {
                 delta.contacts.push(contact.clone());
             }
         }
-        let digest = roster.digest();
+        let digest = roster.knowledge();
         for member in self.present_others() {
             let body = RingCall::Roster {
                 state: delta.clone(),
@@ -434,7 +486,9 @@ impl Board {
             self.gossip.dirty = true;
             return;
         }
-        let value = Some(Bytes::from(roster.to_bytes()));
+        let mut bytes = roster.to_bytes();
+        bytes.extend(self.membership.note());
+        let value = Some(Bytes::from(bytes));
         let batch = Batch {
             changes: vec![Change::Meta {
                 name: META_ROSTER,

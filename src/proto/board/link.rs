@@ -226,7 +226,7 @@ impl Board {
                 _ => None,
             },
             established_ms: self.membership.established_ms(now.time),
-            view: self.roster_digest(),
+            view: self.knowledge(),
             contact: self.my_contact(),
         })
     }
@@ -291,6 +291,7 @@ impl Board {
         match &mut link.state {
             State::Up(peer) => {
                 let peer = *peer;
+                self.detector.heard(now.time, &peer);
                 self.handle_message(now, peer, message);
             }
             State::Hello(handshake) => {
@@ -387,7 +388,7 @@ impl Board {
             entries: vec![],
             contacts: vec![twin.clone()],
         };
-        let digest = roster.digest();
+        let digest = roster.knowledge();
         let call = self.out.draw();
         let body = RingCall::Roster { state, digest };
         self.out.transmits.push_back(Transmit {

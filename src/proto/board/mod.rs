@@ -13,6 +13,7 @@
 //! Polling order: after any `handle_*`, drain `poll_store`, `poll_load`, `poll_link`,
 //! `poll_transmit`, `poll_reply`, `poll_relayed`, `poll_event`, then sleep until `poll_timeout`.
 
+mod collect;
 mod copy;
 mod gossip;
 mod handover;
@@ -21,20 +22,29 @@ mod membership;
 mod operation;
 mod outbox;
 mod overview;
+mod pace;
 mod pointers;
 mod routing;
 mod scan;
 #[cfg(test)]
 mod scenario;
 #[cfg(test)]
+mod scenario_absence;
+#[cfg(test)]
 mod scenario_partial;
 #[cfg(test)]
+mod scenario_repair;
+#[cfg(test)]
+mod scenario_return;
+#[cfg(test)]
 mod scenario_review;
+mod sync;
 #[cfg(test)]
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -50,14 +60,18 @@ use crate::base::store::{Batch, Load, LoadId, Loaded, Outcome, StoreError, Store
 use crate::base::time::{Now, Time};
 use crate::base::version::Stamp;
 use crate::proto::clock::hybrid::Hybrid;
+use crate::proto::detector::strategy::Strategy;
 use crate::proto::detector::{Detector, Peer};
 use crate::proto::placement::View;
 use crate::proto::ring::Pointers;
 use crate::proto::ring::structure::Structure;
-use crate::proto::roster::Roster;
+use crate::proto::roster::{Roster, RosterError};
 use crate::security::identity::Signer;
 use crate::wire::frame::Frame;
-use crate::wire::peer::Message;
+use crate::wire::peer::{Message, SyncRequest};
+
+/// A board that has just started is compared with others after this, unless something asks first.
+const SYNC_DELAY: Duration = Duration::from_secs(10);
 
 /// Meta name of the roster.
 pub const META_ROSTER: &str = "roster";
@@ -80,6 +94,13 @@ pub struct Settings {
     pub structure: Box<dyn Structure>,
     /// How the ring is computed, if this board founds it; a joiner takes the ring's.
     pub ring_mode: RingMode,
+    /// When it takes another board for suspect; each detector gets a fresh one of its kind.
+    pub suspicion: Box<dyn Strategy>,
+    /// Members absent for this long are given up, if a majority of the roster says so.
+    pub grace_time: Duration,
+    /// How long every board must have confirmed a tombstone before it goes
+    /// ([`limit::TOMBSTONE_AGE`](crate::base::limit::TOMBSTONE_AGE) unless configured).
+    pub tombstone_age: Duration,
 }
 
 /// How far the board is with belonging to a ring.
@@ -115,27 +136,69 @@ enum Timer {
     Persist,
     Tick,
     Enter,
+    GiveUp,
+    Pace,
+    AntiEntropy,
+    Comparison(u64),
+    HintReview,
 }
 
 /// What a load was for.
 #[derive(Clone, Debug)]
 enum LoadPurpose {
     LocalRead(u64),
-    PeerRead { from: Id, operation: u64 },
+    PeerRead {
+        from: Id,
+        operation: u64,
+    },
     List(CallId),
-    PeerList { from: Id, call: u64 },
+    PeerList {
+        from: Id,
+        call: u64,
+    },
     ScanLocal(u64),
     HandoverPage,
-    Compare { task: u64, position: u32 },
+    Compare {
+        task: u64,
+        position: u32,
+    },
+    SyncBegin(u64),
+    SyncAnswer {
+        from: Id,
+        operation: u64,
+        body: Box<SyncRequest>,
+    },
+    TombstoneCount,
+    TombstonePage,
+}
+
+/// As what a write was accepted here.
+#[derive(Clone, Debug)]
+struct Accepted {
+    /// Under this key.
+    key: Key,
+    /// Kept for an absent board.
+    hint: bool,
+    /// What the key's copies agreed on then ([`View::agreement`]).
+    view: u64,
 }
 
 /// What a store was for.
 #[derive(Clone, Debug)]
 enum StorePurpose {
-    LocalWrite { operation: u64, attempt: u32 },
-    PeerWrite { from: Id, operation: u64 },
+    LocalWrite {
+        operation: u64,
+        attempt: u32,
+        accepted: Accepted,
+    },
+    PeerWrite {
+        from: Id,
+        operation: u64,
+        accepted: Accepted,
+    },
     Roster,
     Dropped(usize),
+    Collected,
 }
 
 /// One board.
@@ -161,6 +224,9 @@ pub struct Board {
     operations: operation::Operations,
     compares: copy::Compares,
     handover: handover::Handover,
+    pace: pace::Pace,
+    sync: sync::Sync,
+    collect: collect::Collect,
     scans: scan::Scans,
     watch: overview::Watch,
     routing: routing::Routing,
@@ -179,7 +245,11 @@ impl Board {
         };
         let detector_seed: [u8; 32] = rng.random();
         Board {
-            detector: Detector::new(peer, crate::base::rng::seeded(detector_seed, 1)),
+            detector: Detector::new(
+                peer,
+                crate::base::rng::seeded(detector_seed, 1),
+                settings.suspicion.fresh(),
+            ),
             settings,
             signer,
             me,
@@ -200,6 +270,9 @@ impl Board {
             operations: operation::Operations::default(),
             compares: copy::Compares::default(),
             handover: handover::Handover::default(),
+            pace: pace::Pace::default(),
+            sync: sync::Sync::default(),
+            collect: collect::Collect::default(),
             scans: scan::Scans::default(),
             watch: overview::Watch::default(),
             routing: routing::Routing::new(me),
@@ -212,12 +285,17 @@ impl Board {
         if let Some(stamp) = high_water {
             self.clock = Hybrid::restored(stamp);
         }
-        let roster = roster.map(|bytes| Roster::from_bytes(&bytes)).transpose();
-        match roster {
+        let roster = roster.map(|bytes| {
+            let (roster, note) = Roster::from_bytes(&bytes)?;
+            self.membership.restore_note(note);
+            Ok::<Roster, RosterError>(roster)
+        });
+        match roster.transpose() {
             Ok(roster) => self.begin(now, roster),
             Err(error) => self.phase = Phase::Failed(error.to_string()),
         }
         self.arm(now.time + link::SWEEP_PERIOD, Timer::LinkIdle);
+        self.arm(now.time + SYNC_DELAY, Timer::AntiEntropy);
         self.settle(now);
     }
 
@@ -232,20 +310,18 @@ impl Board {
             .ok()
             .and_then(|frame| Message::from_frame(&frame).ok());
         match (message, self.member_at(&from)) {
-            (Some(Message::Swim(packet)), Some(_)) if self.phase == Phase::Joined => {
+            (Some(Message::Swim { view, packet }), Some(peer)) if self.phase == Phase::Joined => {
                 match &self.roster {
                     Some(roster) if self.is_partial() => {
                         let concern = |id: &Id| roster.has(id);
-                        (self.detector).handle_packet_about(now.time, &packet, concern);
+                        (self.detector).handle_packet_about(now.time, &peer, &packet, concern);
                     }
-                    _ => self.detector.handle_packet(now.time, &packet),
+                    _ => self.detector.handle_packet(now.time, &peer, &packet),
                 }
+                self.view_heard(now, &peer, view);
             }
-            (Some(Message::Down(down)), Some(_)) if self.phase == Phase::Joined => {
-                for incarnation in down.iter().filter(|i| i.id != self.me) {
-                    self.detector
-                        .remove(now.time, &incarnation.id, Some(incarnation));
-                }
+            (Some(Message::Suspect(suspicion)), Some(from)) if self.phase == Phase::Joined => {
+                self.detector.handle_suspicion(now.time, &from, &suspicion);
             }
             _ => self.watch.count("datagrams_dropped"),
         }
@@ -313,6 +389,14 @@ impl Board {
             LoadPurpose::ScanLocal(scan) => self.scanned_here(now, scan, result),
             LoadPurpose::HandoverPage => self.handover_page(now, result),
             LoadPurpose::Compare { task, position } => self.compared(now, task, position, result),
+            LoadPurpose::SyncBegin(operation) => self.sync_begins(now, operation, result),
+            LoadPurpose::SyncAnswer {
+                from,
+                operation,
+                body,
+            } => self.answer_sync(now, from, operation, &body, result),
+            LoadPurpose::TombstoneCount => self.tombstones_counted(result),
+            LoadPurpose::TombstonePage => self.tombstones_loaded(now, result),
         }
         self.settle(now);
     }
@@ -329,14 +413,25 @@ impl Board {
         };
         let first = result.map(|outcomes| outcomes.first().copied().unwrap_or(Outcome::Stored));
         match purpose {
-            StorePurpose::LocalWrite { operation, attempt } => {
+            StorePurpose::LocalWrite {
+                operation,
+                attempt,
+                accepted,
+            } => {
+                self.item_stored(now, accepted);
                 self.local_write(now, operation, attempt, first);
             }
-            StorePurpose::PeerWrite { from, operation } => {
+            StorePurpose::PeerWrite {
+                from,
+                operation,
+                accepted,
+            } => {
+                self.item_stored(now, accepted);
                 self.answer_write(now, from, operation, first);
             }
             StorePurpose::Roster => self.roster_stored(now, first.map(|_| ())),
-            StorePurpose::Dropped(count) => self.dropped(first.is_ok(), count),
+            StorePurpose::Dropped(count) => self.dropped(now, first.is_ok(), count),
+            StorePurpose::Collected => {}
         }
         self.settle(now);
     }
@@ -367,13 +462,18 @@ impl Board {
                 Timer::Persist => self.persist_roster(),
                 Timer::Tick => self.tick_ring(now),
                 Timer::Enter => self.enter_ring(now),
+                Timer::GiveUp => self.give_up_due(now),
+                Timer::Pace => self.advance_pass(now),
+                Timer::HintReview => self.want_handover(now),
+                Timer::AntiEntropy => self.sync_round(now),
+                Timer::Comparison(operation) => self.comparison_late(now, operation),
             }
         }
         self.settle(now);
     }
 
     /// The driver's loop ran this late: suspicions are given more time.
-    pub fn handle_lag(&mut self, now: Now, lag: std::time::Duration) {
+    pub fn handle_lag(&mut self, now: Now, lag: Duration) {
         self.detector.note_lag(now.time, lag);
     }
 
@@ -457,6 +557,7 @@ impl Board {
         }
         self.links.check_invariants();
         self.operations.check_invariants();
+        self.sync.check_invariants();
     }
 
     /// Carries findings of the detector into the board after every input.
@@ -467,7 +568,8 @@ impl Board {
         self.settle_ring(now);
         self.answer_guests(now);
         while let Some((to, packet)) = self.detector.poll_transmit() {
-            let bytes = Message::Swim(packet).encode();
+            let view = self.knowledge();
+            let bytes = Message::Swim { view, packet }.encode();
             self.out.transmits.push_back(Transmit {
                 to: Route::Datagram(to),
                 bytes,
@@ -509,11 +611,19 @@ impl Board {
     /// What the boards that operate on these keys together must agree on.
     fn agreement<'a>(&mut self, keys: impl IntoIterator<Item = &'a Key>) -> u64 {
         let points: Vec<Id> = keys.into_iter().map(Key::point).collect();
-        self.view().map_or(0, |view| view.agreement(&points))
+        match self.view() {
+            Some(view) => view.agreement(&points),
+            None => self.roster_digest(),
+        }
     }
 
     fn roster_digest(&self) -> u64 {
         self.roster.as_ref().map_or(0, Roster::digest)
+    }
+
+    /// What [`Roster::knowledge`] says; 0 without a roster.
+    fn knowledge(&self) -> u64 {
+        self.roster.as_ref().map_or(0, Roster::knowledge)
     }
 
     fn my_contact(&self) -> Contact {
@@ -530,7 +640,9 @@ impl Board {
     /// Belongs to the roster and is alive.
     fn is_present(&self, id: &Id) -> bool {
         let belongs = self.roster.as_ref().is_some_and(|roster| roster.has(id));
-        belongs && self.detector.is_alive(id)
+        // Members answer no probes of a board that was struck off, but speak with it on links.
+        let speaks = self.membership.is_returning() && self.links.is_up(id);
+        belongs && (self.detector.is_alive(id) || speaks)
     }
 
     fn member_ids(&self) -> Vec<Id> {
@@ -557,7 +669,7 @@ impl Board {
             .collect()
     }
 
-    fn jitter_ms(&mut self, low: u64, high: u64) -> std::time::Duration {
-        std::time::Duration::from_millis(self.rng.random_range(low..=high))
+    fn jitter_ms(&mut self, low: u64, high: u64) -> Duration {
+        Duration::from_millis(self.rng.random_range(low..=high))
     }
 }

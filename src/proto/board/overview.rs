@@ -111,6 +111,7 @@ impl Board {
             suspect: self.detector.is_suspect(id),
             for_time: now.time.since(since),
             boot: contact.map_or(0, |contact| contact.boot),
+            giving_up: self.giving_up(now, id),
         }
     }
 
@@ -154,8 +155,9 @@ impl Board {
         if !absent.is_empty() {
             problems.push(format!(
                 "Absent: {}. Plug it in again, or strike it from the ring for good with \
-                 `roundel nodes --forget ID`.",
-                absent.join(", ")
+                 `roundel nodes --forget ID`.{}",
+                absent.join(", "),
+                self.spoken_giving_up(members)
             ));
         }
         if under_replicated > 0 {
@@ -172,12 +174,33 @@ impl Board {
         Health {
             items: 0,
             tombstones: 0,
+            tree_digest: 0,
             handover_pending,
             under_replicated,
             safe_to_unplug: unplug_reason.is_empty(),
             unplug_reason,
             problems,
             store: String::new(),
+        }
+    }
+
+    /// When the absent will be given up, or why not.
+    fn spoken_giving_up(&self, members: &[MemberView]) -> String {
+        let absent = members.iter().filter(|m| !m.alive);
+        let first = absent.filter_map(|m| m.giving_up).min_by_key(|it| it.after);
+        match first {
+            None => String::new(),
+            Some(it) if it.present < it.needed => format!(
+                " Nobody is given up: {} of {} boards are there, {} would have to agree.",
+                it.present,
+                members.len(),
+                it.needed
+            ),
+            Some(it) if it.after.is_zero() => format!(
+                " It is being given up: {} of the {} boards needed agree.",
+                it.votes, it.needed
+            ),
+            Some(it) => format!(" It will be given up in {} s.", it.after.as_secs().max(1)),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::base::id::Id;
 use crate::base::item::{Item, Key};
 use crate::base::limit;
 use crate::base::pointer;
-use crate::base::store::{Load, Loaded, StoreError};
+use crate::base::store::{Load, Loaded, StoreError, Which};
 use crate::base::time::Now;
 use crate::wire::peer::{RingCall, RingReply};
 
@@ -67,6 +67,7 @@ fn page_of(request: &PageRequest) -> Load {
     Load::Page {
         after: request.after.clone(),
         prefix: request.prefix.clone(),
+        which: Which::All,
         items_max: request.limit.clamp(1, limit::PAGE_ITEMS_MAX),
         bytes_max: limit::PAGE_BYTES_MAX,
     }
@@ -86,8 +87,7 @@ impl Board {
 
     pub(super) fn listed(&mut self, call: CallId, result: Result<Loaded, StoreError>) {
         let result = match result {
-            Ok(Loaded::Page { items, more }) => {
-                let next = items.last().map(|item| item.key.clone()).filter(|_| more);
+            Ok(Loaded::Page { items, next }) => {
                 let items = items
                     .into_iter()
                     .filter(|item| item.record.value.is_some())
@@ -98,7 +98,9 @@ impl Board {
                     degraded: false,
                 })
             }
-            Ok(Loaded::Item(_)) => Err(CallError::Internal("a page was asked for".into())),
+            Ok(Loaded::Item(_) | Loaded::Tree { .. }) => {
+                Err(CallError::Internal("a page was asked for".into()))
+            }
             Err(error) => Err(CallError::unavailable(error.to_string())),
         };
         self.out.answer(call, result);
@@ -225,7 +227,9 @@ impl Board {
     ) {
         let me = self.me;
         match result {
-            Ok(Loaded::Page { items, more }) => self.scanned(scan, me, Some((items, more))),
+            Ok(Loaded::Page { items, next }) => {
+                self.scanned(scan, me, Some((items, next.is_some())));
+            }
             _ => self.scanned(scan, me, None),
         }
     }
@@ -302,8 +306,13 @@ impl Board {
         result: Result<Loaded, StoreError>,
     ) {
         let body = match result {
-            Ok(Loaded::Page { items, more }) => RingReply::Items { items, more },
-            Ok(Loaded::Item(_)) => RingReply::Refused("a page was asked for".into()),
+            Ok(Loaded::Page { items, next }) => {
+                let more = next.is_some();
+                RingReply::Items { items, more }
+            }
+            Ok(Loaded::Item(_) | Loaded::Tree { .. }) => {
+                RingReply::Refused("a page was asked for".into())
+            }
             Err(error) => RingReply::Refused(error.to_string()),
         };
         self.send(

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use super::world::World;
 use crate::base::call::{Call, CallError, Event, LeaveMode, MemberView, Reply, WriteOutcome};
+use crate::base::endpoint::SocketAddr;
+use crate::base::id::Id;
+use crate::base::member::{Contact, Entry, Standing};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -439,4 +442,48 @@ fn concurrent_writers_of_one_key_leave_one_newest_value() {
     assert_eq!(calls.len(), 3);
     let seen: Vec<String> = (0..3).map(|index| world.get(index, "k").unwrap()).collect();
     assert!(seen.iter().all(|value| *value == seen[0]), "{seen:?}");
+}
+
+#[test]
+fn board_that_missed_a_change_of_the_roster_hears_of_it_by_the_next_probes() {
+    let mut world = formed(5);
+    world.run_for(SECOND * 3);
+    world.kill(4);
+    world.run_for(SECOND * 4);
+    // Too short for anybody to be declared down.
+    world.partition(&[&[3], &[0, 1, 2]]);
+    let id = world.nodes[4].id;
+    world.ask(0, Call::Forget { id }).unwrap();
+    world.run_for(SECOND * 7 / 10);
+    world.heal();
+    world.run_for(SECOND * 8 / 10);
+    let members = world.overview(3).members;
+    assert!(!members.iter().any(|member| member.id == id));
+}
+
+#[test]
+fn entry_and_contact_of_a_member_may_come_separately() {
+    let mut world = formed(2);
+    let id = Id::of(b"a third board");
+    let contact = Contact {
+        id,
+        name: "third".parse().unwrap(),
+        boot: 1,
+        renewal: 0,
+        endpoint: SocketAddr::from(([10, 0, 9, 9], 38400)),
+        version: "test".into(),
+    };
+    world.with_board(0, |board, now| {
+        let roster = board.roster.as_mut().unwrap();
+        assert!(roster.note_contact(contact));
+        assert!(board.change_entry(
+            now,
+            Entry {
+                id,
+                generation: 1,
+                standing: Standing::Member,
+            }
+        ));
+        assert!(board.is_present(&id), "it is probed from here on");
+    });
 }

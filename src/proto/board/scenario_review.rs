@@ -1,8 +1,7 @@
 //! Scenarios that look for what a ring must not do: acknowledged writes that are lost or denied,
 //! operations that never end, work that never stops; and a seeded campaign of random faults.
 //!
-//! The identities are fixed, so that every run lays keys out alike. The full simulator is not
-//! this.
+//! The identities are fixed, so that every run lays keys out alike.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! A small world for tests: boards, an in-memory medium each, and a network, in virtual time.
 //!
 //! It runs the same machine as a board does, with a driver that delivers everything after a fixed
-//! delay. Faults: boards that stop, links between groups that are cut. The seeded simulator with
-//! its full set of faults is not this.
+//! delay. Faults: boards that stop, links between groups that are cut. Every fault there is, drawn
+//! from a seed, is for `tests/sim`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,9 +16,13 @@ use crate::base::item::{Item, Key, Record, Value};
 use crate::base::rng::seeded;
 use crate::base::store::Change;
 use crate::base::time::WallTime;
+use crate::base::tree::Tree;
+use crate::proto::detector::swim::Swim;
 use crate::proto::ring::structure::Chord;
 use crate::security::identity::Identity;
 use crate::wire::frame;
+
+mod fault;
 
 const WALL_START_MS: u64 = 1_790_000_000_000;
 const NETWORK_DELAY: Duration = Duration::from_micros(300);
@@ -53,6 +57,9 @@ pub(super) struct Node {
     pub(super) wall_ahead_ms: u64,
     /// Loads asked of its medium.
     pub(super) loads: usize,
+    /// Bytes a second its medium writes, one batch after the other; none: all at once.
+    pub(super) store_rate: Option<u64>,
+    store_free: Time,
 }
 
 enum Delivery {
@@ -80,9 +87,14 @@ pub(super) struct World {
     pub(super) lag: BTreeMap<(usize, usize), Duration>,
     /// Streams asked for.
     pub(super) opened: usize,
+    pub(super) grace_time: Duration,
     pub(super) ring_mode: RingMode,
-    /// Batches committed.
+    /// Batches that became durable.
     pub(super) commits: usize,
+    /// How long tombstones must have been confirmed.
+    pub(super) tombstone_age: Duration,
+    /// Bytes of frames sent over streams and in datagrams of a board's own, by type.
+    pub(super) sent: BTreeMap<u8, usize>,
 }
 
 impl World {
@@ -105,6 +117,8 @@ impl World {
                     store_delay: STORE_DELAY,
                     wall_ahead_ms: 0,
                     loads: 0,
+                    store_rate: None,
+                    store_free: Time::ZERO,
                 }
             })
             .collect();
@@ -123,8 +137,11 @@ impl World {
             stalled: BTreeSet::new(),
             lag: BTreeMap::new(),
             opened: 0,
+            grace_time: Duration::from_secs(600),
             ring_mode: RingMode::Full,
             commits: 0,
+            tombstone_age: crate::base::limit::TOMBSTONE_AGE,
+            sent: BTreeMap::new(),
         }
     }
 
@@ -187,6 +204,9 @@ impl World {
             version: "test".into(),
             structure: Box::new(Chord),
             ring_mode: self.ring_mode,
+            suspicion: Box::new(Swim::default()),
+            grace_time: self.grace_time,
+            tombstone_age: self.tombstone_age,
         };
         let signer = Box::new(Identity::from_pkcs8(&node.pkcs8).unwrap());
         let rng = seeded([index as u8; 32], node.life);
@@ -249,24 +269,8 @@ impl World {
         }
     }
 
-    pub(super) fn partition(&mut self, groups: &[&[usize]]) {
-        for (i, a) in groups.iter().enumerate() {
-            for b in &groups[i + 1..] {
-                for x in a.iter() {
-                    for y in b.iter() {
-                        self.cut.insert((*x.min(y), *x.max(y)));
-                    }
-                }
-            }
-        }
-    }
-
-    pub(super) fn heal(&mut self) {
-        self.cut.clear();
-    }
-
     fn is_cut(&self, a: usize, b: usize) -> bool {
-        self.cut.contains(&(a.min(b), a.max(b)))
+        self.cut.contains(&(a, b))
     }
 
     fn deliver(&mut self, after: Duration, delivery: Delivery, to: usize) {
@@ -294,7 +298,7 @@ impl World {
             };
             let board = &mut running.board;
             if let Some((id, batch)) = board.poll_store() {
-                let delay = self.nodes[index].store_delay;
+                let delay = self.commit_time(index, &batch);
                 self.deliver(delay, Delivery::Store(index, id, batch), index);
             } else if let Some((id, load)) = board.poll_load() {
                 self.nodes[index].loads += 1;
@@ -376,6 +380,7 @@ impl World {
             Some(_) => NETWORK_DELAY + STORE_DELAY,
             None => NETWORK_DELAY,
         };
+        *self.sent.entry(transmit.bytes[1]).or_default() += transmit.bytes.len();
         match transmit.to {
             Route::Datagram(to) => {
                 if let Some(to) = self.at(&to).filter(|to| !self.is_cut(index, *to)) {
@@ -624,6 +629,14 @@ impl World {
         self.now.since(start)
     }
 
+    /// Lets a test touch a running board.
+    pub(super) fn with_board(&mut self, index: usize, touch: impl FnOnce(&mut Board, Now)) {
+        let now = self.clock_of(index);
+        let running = self.nodes[index].running.as_mut().expect("runs");
+        touch(&mut running.board, now);
+        self.drain(index);
+    }
+
     pub(super) fn stop(&mut self, index: usize, time_max: Duration) {
         let now = self.clock();
         let running = self.nodes[index].running.as_mut().expect("runs");
@@ -644,11 +657,14 @@ impl Medium {
             Load::Page {
                 after,
                 prefix,
+                which,
                 items_max,
                 ..
             } => {
-                let mut rest = self.items.iter().filter(|(key, _)| {
-                    key.as_str().starts_with(&prefix) && after.as_ref().is_none_or(|a| *key > a)
+                let mut rest = self.items.iter().filter(|(key, record)| {
+                    key.as_str().starts_with(&prefix)
+                        && after.as_ref().is_none_or(|a| *key > a)
+                        && which.wants(key, record.value.is_none())
                 });
                 let items: Vec<Item> = rest
                     .by_ref()
@@ -658,10 +674,18 @@ impl Medium {
                         record: record.clone(),
                     })
                     .collect();
-                Loaded::Page {
-                    items,
-                    more: rest.next().is_some(),
+                let more = rest.next().is_some();
+                let next = items.last().map(|item| item.key.clone()).filter(|_| more);
+                Loaded::Page { items, next }
+            }
+            Load::Tree => {
+                let mut tree = Tree::default();
+                for (key, record) in &self.items {
+                    tree.replace(key, None, Some(record.version));
                 }
+                let removed = self.items.values().filter(|record| record.value.is_none());
+                let tombstones = removed.count() as u64;
+                Loaded::Tree { tree, tombstones }
             }
         }
     }

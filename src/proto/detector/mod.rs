@@ -1,15 +1,25 @@
 //! Failure detection: SWIM (Das, Gupta, Motivala 2002) by foca, with the settings measured for a
-//! LAN of boards.
+//! LAN of boards, and votes on what a single board cannot know.
 //!
 //! Start: every board of the roster is told to the detector as alive. Steady state: one probe a
-//! period, an indirect one through three others when it is not answered in time, suspicion spread
-//! by gossip. Distress: a suspect that does not refute is declared down; whoever declares it
-//! first tells every member directly (below 128 members), since the slowest member is the one the
-//! gossip missed. A board that learns it was declared down renews its identity and comes back.
-//! End: the board leaves, which its entry in the roster tells.
+//! period, an indirect one through three others when it is not answered in time. Distress: whom
+//! this board's strategy (`strategy.rs`) holds suspect it votes so, and tells every member (at
+//! most 128); the suspect refutes under a newer incarnation. When there are enough votes
+//! (`vote.rs`) and the time to refute is over, it is down, and whoever voted tells that to every
+//! member, since the slowest member is the one the gossip missed. A board that learns it was
+//! declared down renews its identity and comes back. End: the board leaves, which its entry in the
+//! roster tells.
+//!
+//! foca carries probes and gossip; of its own it takes nobody down: when it would, that is one
+//! suspicion. A board that decides alone, since it hears nobody, keeps that to itself.
 //!
 //! Own stalls are not the others' fault: while this board's timers fire late, its suspicions take
 //! longer to ripen (Lifeguard, Dadgar et al. 2017). Liveness only: who belongs is the roster's.
+
+pub mod phi;
+pub mod strategy;
+pub mod swim;
+pub mod vote;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -21,24 +31,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::endpoint::SocketAddr;
 use crate::base::id::Id;
+use crate::base::limit;
 use crate::base::member::Incarnation;
 use crate::base::rng::Rng;
 use crate::base::time::Time;
+use crate::wire::peer::Suspicion;
+use strategy::Strategy;
+use vote::{Subject, Votes};
 
 /// One probe a period.
 const PROBE_PERIOD: Duration = Duration::from_millis(300);
 /// A direct probe is answered within this, or indirect ones follow.
 const PROBE_ROUND_TRIP: Duration = Duration::from_millis(120);
-/// A suspect has this long to refute.
-const SUSPECT_TIME: Duration = Duration::from_millis(1_500);
+/// A board that is down is voted suspect again, when somebody asks, no more often than this.
+const SECOND_INTERVAL_MIN: Duration = Duration::from_millis(300);
 /// A timer this late means the board itself stalls.
 const LAG_NOTICED: Duration = Duration::from_millis(100);
 /// The board's own stalls stretch suspicion by at most 1 + this / 2.
 const STRESS_MAX: u32 = 8;
 /// The measure of own stalls falls by one after so long without one.
 const STRESS_DECAY: Duration = Duration::from_secs(2);
-/// Members up to which a death is told to everybody directly.
-const DIRECT_DOWN_MEMBERS_MAX: usize = 128;
 
 /// A board as the detector names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,15 +93,23 @@ pub enum Finding {
     Down(Id),
     /// This board was thought down and renewed itself.
     Renewed(u32),
-    /// This board declared others down by itself: tell every member.
-    Declared(Incarnation),
+    /// Enough boards vote this one suspect.
+    Suspected(Id),
+    /// A vote of this board's, or a death it voted for: tell the members.
+    Voted(Suspicion),
 }
 
 /// The detector of one board.
 pub struct Detector {
     foca: foca::Foca<Peer, foca::PostcardCodec, Rng, foca::NoCustomBroadcast>,
     runtime: foca::AccumulatingRuntime<Peer>,
-    timers: BTreeMap<(Time, u64), Armed>,
+    strategy: Box<dyn Strategy>,
+    votes: Votes,
+    /// Suspicions of this board that can still be refuted, and since when they stand.
+    ripening: BTreeMap<Id, (Subject, Time)>,
+    /// Boards that are down, as which start and renewal, and when others were last told so.
+    down: BTreeMap<Id, ((u64, u32), Option<Time>)>,
+    timers: BTreeMap<(Time, u64), foca::Timer<Peer>>,
     timer_sequence: u64,
     findings: VecDeque<Finding>,
     transmits: VecDeque<(SocketAddr, Bytes)>,
@@ -98,15 +118,14 @@ pub struct Detector {
     stress_since: Time,
 }
 
-struct Armed {
-    timer: foca::Timer<Peer>,
-    since: Time,
-}
-
 impl Detector {
     /// A detector that knows nobody yet.
-    pub fn new(me: Peer, rng: Rng) -> Self {
+    pub fn new(me: Peer, rng: Rng, strategy: Box<dyn Strategy>) -> Self {
         Detector {
+            strategy,
+            votes: Votes::default(),
+            ripening: BTreeMap::new(),
+            down: BTreeMap::new(),
             foca: foca::Foca::new(me, config(1), rng, foca::PostcardCodec),
             runtime: foca::AccumulatingRuntime::new(),
             timers: BTreeMap::new(),
@@ -185,29 +204,37 @@ impl Detector {
         self.settle(now, done);
     }
 
-    /// The board is down for certain (it left, it was forgotten, its link said farewell), or
-    /// another member declared it so. An incarnation newer than the one named is left alone.
-    pub fn remove(&mut self, now: Time, id: &Id, newest: Option<&Incarnation>) {
+    /// The board is down for certain: it left, or it was forgotten.
+    pub fn remove(&mut self, now: Time, id: &Id) {
         let Some(member) = self.state_of(id) else {
             return;
         };
-        let older =
-            |i: &Incarnation| (member.id().boot, member.id().renewal) <= (i.boot, i.renewal);
-        if member.state() == foca::State::Down || !newest.is_none_or(older) {
-            return;
+        if member.state() != foca::State::Down {
+            let down = foca::Member::down(member.id().clone());
+            self.take_down(now, id, down, true);
         }
-        let update = [foca::Member::down(member.id().clone())];
-        let done = self
-            .foca
-            .apply_many(update.into_iter(), true, &mut self.runtime);
+    }
+
+    fn take_down(&mut self, now: Time, id: &Id, down: foca::Member<Peer>, tell: bool) {
+        self.votes.close(id);
+        self.ripening.remove(id);
+        self.strategy.forget(id);
+        let down = std::iter::once(down);
+        let done = self.foca.apply_many(down, tell, &mut self.runtime);
         self.settle(now, done);
     }
 
     /// A SWIM packet from a member's address, of which only news about boards that `concern` this
     /// one are taken: in mode `partial` those of its neighbourhood.
-    pub fn handle_packet_about(&mut self, now: Time, packet: &[u8], concern: impl Fn(&Id) -> bool) {
+    pub fn handle_packet_about(
+        &mut self,
+        now: Time,
+        from: &Id,
+        packet: &[u8],
+        concern: impl Fn(&Id) -> bool,
+    ) {
         if let Some(packet) = only(packet, |id| *id == self.me().id || concern(id)) {
-            self.handle_packet(now, &packet);
+            self.handle_packet(now, from, &packet);
         }
     }
 
@@ -216,11 +243,8 @@ impl Detector {
         let member = self.state_of(id);
         if let Some(member) = member.filter(|member| member.state() != foca::State::Down) {
             let peer = member.id().clone();
-            let update = [foca::Member::down(peer.clone())];
-            let done = self
-                .foca
-                .apply_many(update.into_iter(), false, &mut self.runtime);
-            self.settle(now, done);
+            self.take_down(now, id, foca::Member::down(peer.clone()), false);
+            self.down.remove(id);
             // At once and wholly, so that it can be a neighbour again under the same name.
             let timer = foca::Timer::RemoveDown(peer);
             let done = self.foca.handle_timer(timer, &mut self.runtime);
@@ -229,9 +253,150 @@ impl Detector {
     }
 
     /// A SWIM packet from a member's address.
-    pub fn handle_packet(&mut self, now: Time, packet: &[u8]) {
+    pub fn handle_packet(&mut self, now: Time, from: &Id, packet: &[u8]) {
+        self.strategy.heard(now, from);
         let done = self.foca.handle_data(packet, &mut self.runtime);
         self.settle(now, done);
+        self.judge(now);
+    }
+
+    /// A frame came from the board.
+    pub fn heard(&mut self, now: Time, from: &Id) {
+        self.strategy.heard(now, from);
+    }
+
+    /// A member's vote. Boards that are down have none.
+    pub fn handle_suspicion(&mut self, now: Time, from: &Id, suspicion: &Suspicion) {
+        let id = suspicion.board.id;
+        let subject = Subject::of(&suspicion.board, suspicion.refuted);
+        if id == self.me().id {
+            self.refute(now, subject, suspicion.second.is_some());
+            return;
+        }
+        let Some(known) = self
+            .state_of(&id)
+            .filter(|m| m.state() != foca::State::Down)
+        else {
+            self.second(now, from, suspicion);
+            return;
+        };
+        if subject < subject_of(known) || !self.is_alive(from) {
+            return;
+        }
+        self.votes.cast(now, id, subject, *from);
+        if let Some(second) = suspicion.second.filter(|second| second != from) {
+            self.votes.cast(now, id, subject, second);
+            self.votes.ripen(&id, subject);
+        }
+        self.judge(now);
+    }
+
+    /// The board is down here already: whoever comes to suspect it later hears this board's vote,
+    /// or two of a split who noticed at different times would never be two.
+    fn second(&mut self, now: Time, from: &Id, suspicion: &Suspicion) {
+        let (board, subject) = (
+            &suspicion.board,
+            Subject::of(&suspicion.board, suspicion.refuted),
+        );
+        if !self.is_alive(from) || suspicion.second.is_some() {
+            return;
+        }
+        let Some((down, told)) = self.down.get_mut(&board.id) else {
+            return;
+        };
+        let again = told.is_none_or(|at| now.since(at) >= SECOND_INTERVAL_MIN);
+        if again && (board.boot, board.renewal) <= *down {
+            *told = Some(now);
+            self.findings
+                .push_back(Finding::Voted(self::suspicion(board.id, subject, None)));
+        }
+    }
+
+    /// Others vote this board suspect, or hold it down.
+    fn refute(&mut self, now: Time, subject: Subject, down: bool) {
+        let me = self.me().clone();
+        if (me.boot, me.renewal) != (subject.boot, subject.renewal) {
+            return;
+        }
+        let update = match down {
+            true => foca::Member::down(me),
+            false => foca::Member::new(me, subject.refuted, foca::State::Suspect),
+        };
+        let update = std::iter::once(update);
+        let done = self.foca.apply_many(update, true, &mut self.runtime);
+        self.settle(now, done);
+    }
+
+    /// Casts this board's own votes and carries out what the votes come to.
+    fn judge(&mut self, now: Time) {
+        while let Some(id) = self.strategy.poll_suspect(now) {
+            self.suspect(now, &id);
+        }
+        if self.votes.is_empty() {
+            return;
+        }
+        self.votes.expire(now);
+        for id in self.votes.suspects() {
+            let active = |m: &&foca::Member<Peer>| m.state() != foca::State::Down;
+            let Some(member) = self.state_of(&id).filter(active) else {
+                self.votes.close(&id);
+                continue;
+            };
+            let shown = subject_of(member);
+            self.votes.refute(&id, shown);
+            let needed = self.votes_needed(&id);
+            if self.votes.is_news(&id, needed) {
+                self.findings.push_back(Finding::Suspected(id));
+            }
+            if self.votes.count(&id) >= needed && self.votes.ripe(&id).is_some() {
+                self.declare(now, &id);
+            }
+        }
+    }
+
+    /// This board votes that one suspect.
+    fn suspect(&mut self, now: Time, id: &Id) {
+        let Some(member) = self.state_of(id).filter(|m| m.state() != foca::State::Down) else {
+            self.strategy.forget(id);
+            return;
+        };
+        let (subject, peer) = (subject_of(member), member.id().clone());
+        let me = self.me().id;
+        self.votes.cast(now, *id, subject, me);
+        let ripening = self.ripening.entry(*id).or_insert((subject, now));
+        if ripening.0 < subject {
+            *ripening = (subject, now);
+        }
+        self.findings
+            .push_back(Finding::Voted(suspicion(*id, subject, None)));
+        let suspect = foca::Member::new(peer, subject.refuted, foca::State::Suspect);
+        let suspect = std::iter::once(suspect);
+        let done = self.foca.apply_many(suspect, true, &mut self.runtime);
+        self.settle(now, done);
+    }
+
+    /// Votes that hold the board suspect: of this board and of every other that is alive and that
+    /// this board does not suspect itself.
+    fn votes_needed(&self, suspect: &Id) -> usize {
+        let me = self.me().id;
+        let can_vote = |id: &&Id| *id != suspect && **id != me && !self.votes.has_voted(&me, id);
+        vote::needed(1 + self.alive.iter().filter(can_vote).count())
+    }
+
+    /// The votes hold the board down.
+    fn declare(&mut self, now: Time, id: &Id) {
+        let Some(member) = self.state_of(id) else {
+            return;
+        };
+        let (subject, me) = (subject_of(member), self.me().id);
+        let down = foca::Member::new(member.id().clone(), member.incarnation(), foca::State::Down);
+        let voted = self.votes.has_voted(&me, id);
+        let second = self.votes.voters(id).into_iter().find(|voter| *voter != me);
+        self.take_down(now, id, down, second.is_some());
+        if voted && second.is_some() {
+            self.findings
+                .push_back(Finding::Voted(suspicion(*id, subject, second)));
+        }
     }
 
     /// The driver's loop ran this late.
@@ -255,51 +420,42 @@ impl Detector {
             .range(..=(now, u64::MAX))
             .map(|(key, _)| *key)
             .collect();
-        let mut due: Vec<((Time, u64), Armed)> = due
+        let mut due: Vec<foca::Timer<Peer>> = due
             .into_iter()
-            .filter_map(|key| self.timers.remove(&key).map(|armed| (key, armed)))
+            .filter_map(|key| self.timers.remove(&key))
             .collect();
-        due.sort_by(|a, b| a.1.timer.cmp(&b.1.timer));
-        for (_, armed) in due {
-            if self.postpone(now, &armed) {
-                continue;
-            }
-            let suspect = match &armed.timer {
-                foca::Timer::ChangeSuspectToDown { member_id, .. } => Some(member_id.clone()),
-                _ => None,
-            };
-            let done = self.foca.handle_timer(armed.timer, &mut self.runtime);
+        due.sort();
+        for timer in due {
+            let done = self.foca.handle_timer(timer, &mut self.runtime);
             self.settle(now, done);
-            if let Some(peer) = suspect {
-                self.declare(&peer);
+        }
+        self.ripen(now);
+        self.judge(now);
+    }
+
+    /// Suspicions that had their time can be carried out. One that lacks votes is told once more:
+    /// the others may have missed it.
+    fn ripen(&mut self, now: Time) {
+        let patience = self.patience();
+        let is_due = |(_, (_, since)): &(&Id, &(Subject, Time))| *since + patience <= now;
+        let due: Vec<(Id, Subject)> = (self.ripening.iter().filter(is_due))
+            .map(|(id, (subject, _))| (*id, *subject))
+            .collect();
+        for (id, subject) in due {
+            self.ripening.remove(&id);
+            self.votes.ripen(&id, subject);
+            let lacks = self.votes.count(&id) < self.votes_needed(&id);
+            if lacks && self.votes.ripe(&id) == Some(subject) {
+                self.findings
+                    .push_back(Finding::Voted(suspicion(id, subject, None)));
             }
         }
     }
 
-    /// A suspicion that is due while this board stalls is given more time.
-    fn postpone(&mut self, now: Time, armed: &Armed) -> bool {
-        if !matches!(armed.timer, foca::Timer::ChangeSuspectToDown { .. }) {
-            return false;
-        }
-        let ripe = armed.since + SUSPECT_TIME + SUSPECT_TIME * self.stress / 2;
-        if ripe <= now {
-            return false;
-        }
-        self.arm(ripe, armed.since, armed.timer.clone());
-        true
-    }
-
-    fn declare(&mut self, peer: &Peer) {
-        let down = self
-            .state_of(&peer.id)
-            .is_some_and(|m| m.state() == foca::State::Down);
-        if down && self.foca.num_members() <= DIRECT_DOWN_MEMBERS_MAX {
-            self.findings.push_back(Finding::Declared(Incarnation {
-                id: peer.id,
-                boot: peer.boot,
-                renewal: peer.renewal,
-            }));
-        }
+    /// A suspicion of this board's has so long to be refuted; longer while it stalls itself.
+    fn patience(&self) -> Duration {
+        let patience = self.strategy.patience();
+        patience + patience * self.stress / 2
     }
 
     /// Where the next packet goes, and its bytes.
@@ -314,7 +470,13 @@ impl Detector {
 
     /// When [`Detector::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.timers.keys().next().map(|(at, _)| *at)
+        let patience = self.patience();
+        let ripening = self.ripening.values().map(|(_, since)| *since + patience);
+        let probes = self.timers.keys().next().map(|(at, _)| *at);
+        (probes.into_iter().chain(ripening))
+            .chain(self.votes.poll_timeout())
+            .chain(self.strategy.poll_timeout())
+            .min()
     }
 
     /// The detector holds the board to be alive (suspects included).
@@ -322,10 +484,10 @@ impl Detector {
         *id == self.me().id || self.alive.contains(id)
     }
 
-    /// The board is under suspicion.
+    /// Enough boards vote it suspect.
     pub fn is_suspect(&self, id: &Id) -> bool {
-        self.state_of(id)
-            .is_some_and(|m| m.state() == foca::State::Suspect)
+        let votes = self.votes.count(id);
+        votes > 0 && votes >= self.votes_needed(id)
     }
 
     fn state_of(&self, id: &Id) -> Option<&foca::Member<Peer>> {
@@ -334,10 +496,9 @@ impl Detector {
             .find(|member| member.id().id == *id)
     }
 
-    fn arm(&mut self, at: Time, since: Time, timer: foca::Timer<Peer>) {
+    fn arm(&mut self, at: Time, timer: foca::Timer<Peer>) {
         self.timer_sequence += 1;
-        self.timers
-            .insert((at, self.timer_sequence), Armed { timer, since });
+        self.timers.insert((at, self.timer_sequence), timer);
     }
 
     /// Takes what foca asked for. Its errors are packets it refused and bugs it recovered from;
@@ -350,17 +511,28 @@ impl Detector {
             self.transmits.push_back((to.endpoint, packet));
         }
         while let Some((after, timer)) = self.runtime.to_schedule() {
-            self.arm(now + after, now, timer);
+            match timer {
+                // foca arms it where its own probe failed.
+                foca::Timer::ChangeSuspectToDown { member_id, .. } => {
+                    self.strategy.unanswered(now, &member_id.id);
+                }
+                timer => self.arm(now + after, timer),
+            }
         }
         while let Some(notification) = self.runtime.to_notify() {
             match notification {
                 foca::OwnedNotification::MemberUp(peer)
                 | foca::OwnedNotification::Rename(_, peer) => {
                     self.alive.insert(peer.id);
+                    self.down.remove(&peer.id);
                     self.findings.push_back(Finding::Up(peer.id));
                 }
                 foca::OwnedNotification::MemberDown(peer) => {
                     self.alive.remove(&peer.id);
+                    self.down.insert(peer.id, ((peer.boot, peer.renewal), None));
+                    while self.down.len() > limit::ROSTER_MAX {
+                        self.down.pop_first();
+                    }
                     self.findings.push_back(Finding::Down(peer.id));
                 }
                 foca::OwnedNotification::Rejoin(me) => {
@@ -401,6 +573,26 @@ fn only(packet: &[u8], wanted: impl Fn(&Id) -> bool) -> Option<Vec<u8>> {
     Some(kept)
 }
 
+fn subject_of(member: &foca::Member<Peer>) -> Subject {
+    Subject {
+        boot: member.id().boot,
+        renewal: member.id().renewal,
+        refuted: member.incarnation(),
+    }
+}
+
+fn suspicion(id: Id, subject: Subject, second: Option<Id>) -> Suspicion {
+    Suspicion {
+        board: Incarnation {
+            id,
+            boot: subject.boot,
+            renewal: subject.renewal,
+        },
+        refuted: subject.refuted,
+        second,
+    }
+}
+
 fn config(members: u32) -> foca::Config {
     let size = NonZeroU32::new(members).unwrap_or(NonZeroU32::MIN);
     let periodic = |frequency_ms, members| {
@@ -412,7 +604,7 @@ fn config(members: u32) -> foca::Config {
     foca::Config {
         probe_period: PROBE_PERIOD,
         probe_rtt: PROBE_ROUND_TRIP,
-        suspect_to_down_after: SUSPECT_TIME,
+        suspect_to_down_after: swim::SUSPECT_TIME,
         notify_down_members: true,
         periodic_gossip: periodic(500, 3),
         periodic_announce: periodic(30_000, 1),
@@ -422,190 +614,4 @@ fn config(members: u32) -> foca::Config {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::rng::seeded;
-
-    struct World {
-        now: Time,
-        boards: BTreeMap<SocketAddr, (Detector, bool)>,
-    }
-
-    impl World {
-        fn new(count: u16) -> World {
-            let peers: Vec<Peer> = (0..count)
-                .map(|i| Peer {
-                    id: Id::of(&i.to_be_bytes()),
-                    boot: 1,
-                    renewal: 0,
-                    endpoint: SocketAddr::from(([10, 0, 0, 1], 1000 + i)),
-                })
-                .collect();
-            let mut boards = BTreeMap::new();
-            for (i, me) in peers.iter().enumerate() {
-                let mut detector = Detector::new(me.clone(), seeded([3; 32], i as u64));
-                for other in &peers {
-                    detector.add(Time::ZERO, other.clone());
-                }
-                boards.insert(me.endpoint, (detector, true));
-            }
-            World {
-                now: Time::ZERO,
-                boards,
-            }
-        }
-
-        /// Runs until `until`, delivering every packet between running boards at once.
-        fn run(&mut self, until: Time) {
-            loop {
-                let mut packets = Vec::new();
-                for (detector, running) in self.boards.values_mut() {
-                    while let Some((to, packet)) = detector.poll_transmit() {
-                        if *running {
-                            packets.push((to, packet));
-                        }
-                    }
-                }
-                for (to, packet) in &packets {
-                    if let Some((detector, true)) = self.boards.get_mut(to) {
-                        detector.handle_packet(self.now, packet);
-                    }
-                }
-                if !packets.is_empty() {
-                    continue;
-                }
-                let due = self
-                    .boards
-                    .values()
-                    .filter(|b| b.1)
-                    .filter_map(|b| b.0.poll_timeout());
-                match due.min() {
-                    Some(at) if at <= until => {
-                        self.now = self.now.max(at);
-                        for (detector, _) in self.boards.values_mut().filter(|b| b.1) {
-                            detector.handle_timeout(self.now);
-                        }
-                    }
-                    _ => return,
-                }
-            }
-        }
-    }
-
-    fn seconds(s: u64) -> Time {
-        Time(s * 1_000_000)
-    }
-
-    #[test]
-    fn death_is_known_to_all_within_four_seconds_and_nobody_else_dies() {
-        let mut world = World::new(30);
-        world.run(seconds(10));
-        let dead = *world.boards.keys().nth(7).unwrap();
-        world.boards.get_mut(&dead).unwrap().1 = false;
-        let dead_id = world.boards[&dead].0.me().id;
-        // The direct message of the first to notice is the board's; here gossip alone must do.
-        world.run(seconds(16));
-        for (at, (detector, running)) in &world.boards {
-            if *running {
-                assert!(
-                    !detector.is_alive(&dead_id),
-                    "{at} still believes in the dead board"
-                );
-                let alive = world
-                    .boards
-                    .values()
-                    .filter(|b| b.1 && detector.is_alive(&b.0.me().id));
-                assert_eq!(alive.count(), 29);
-            }
-        }
-    }
-
-    #[test]
-    fn returning_board_is_alive_again_under_a_new_renewal() {
-        let mut world = World::new(5);
-        world.run(seconds(3));
-        let absent = *world.boards.keys().nth(2).unwrap();
-        let id = world.boards[&absent].0.me().id;
-        world.boards.get_mut(&absent).unwrap().1 = false;
-        world.run(seconds(12));
-        assert!(
-            world
-                .boards
-                .values()
-                .filter(|b| b.1)
-                .all(|b| !b.0.is_alive(&id))
-        );
-        world.boards.get_mut(&absent).unwrap().1 = true;
-        world.run(seconds(40));
-        assert!(world.boards.values().all(|b| b.0.is_alive(&id)));
-        assert!(world.boards[&absent].0.me().renewal > 0);
-    }
-
-    #[test]
-    fn own_stalls_give_suspects_more_time() {
-        let mut world = World::new(3);
-        world.run(seconds(3));
-        let first = *world.boards.keys().next().unwrap();
-        let others: Vec<SocketAddr> = world.boards.keys().skip(1).copied().collect();
-        for other in &others {
-            world.boards.get_mut(other).unwrap().1 = false;
-        }
-        let id = world.boards[&others[0]].0.me().id;
-        for tick in 30..65 {
-            let now = world.now;
-            world
-                .boards
-                .get_mut(&first)
-                .unwrap()
-                .0
-                .note_lag(now, Duration::from_secs(2));
-            world.run(Time(tick * 100_000));
-        }
-        assert!(
-            world.boards[&first].0.is_alive(&id),
-            "a stalled board judges later"
-        );
-    }
-
-    #[test]
-    fn news_of_boards_that_are_no_concern_are_cut_out_of_a_packet() {
-        let mut world = World::new(6);
-        world.run(Time(3_000_000));
-        let at = |i: u16| SocketAddr::from(([10, 0, 0, 1], 1000 + i));
-        let (far, near) = (Id::of(&5u16.to_be_bytes()), Id::of(&4u16.to_be_bytes()));
-        let me = Peer {
-            id: Id::of(&9u16.to_be_bytes()),
-            boot: 1,
-            renewal: 0,
-            endpoint: at(9),
-        };
-        let mut stranger = Detector::new(me.clone(), seeded([4; 32], 9));
-        // A member answers an announcement with everybody it knows.
-        let known = world.boards[&at(0)].0.me().clone();
-        stranger.announce(Time(3_000_000), known);
-        let mut heard = 0;
-        for _ in 0..4 {
-            while let Some((_, packet)) = stranger.poll_transmit() {
-                let (member, _) = world.boards.get_mut(&at(0)).unwrap();
-                member.handle_packet(Time(3_000_000), &packet);
-            }
-            let (member, _) = world.boards.get_mut(&at(0)).unwrap();
-            while let Some((to, packet)) = member.poll_transmit() {
-                if to == me.endpoint {
-                    heard += 1;
-                    stranger.handle_packet_about(Time(3_000_000), &packet, |id| *id != far);
-                }
-            }
-        }
-        assert!(heard > 0 && stranger.is_alive(&near) && !stranger.is_alive(&far));
-        stranger.forget(Time(3_000_000), &near);
-        assert!(!stranger.is_alive(&near));
-        let again = world.boards[&at(4)].0.me().clone();
-        stranger.add(Time(3_000_000), again);
-        assert!(
-            stranger.is_alive(&near),
-            "a neighbour again under the same name"
-        );
-        assert!(only(&[0xff; 3], |_| true).is_none());
-    }
-}
+mod tests;

@@ -2,7 +2,8 @@
 //!
 //! Each board has a number of points on the ring (a cluster parameter; 128 in mode `full`). The
 //! copies of a key are the first N distinct boards met walking clockwise from the key's point;
-//! the first is its owner. Liveness has no say: a live view would shrink with every absence, and
+//! the first is its owner. A key lies at the start of its cell (`base/cell.rs`), so all keys of a
+//! cell have the same copies. Liveness has no say: a live view would shrink with every absence, and
 //! two sides of a partition would each believe they hold everything.
 //!
 //! While boards join or leave there are two placements, old and new, and an operation needs its
@@ -12,6 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::base::cell::{Cell, CellSet};
 use crate::base::id::Id;
 use crate::base::member::{Entry, RingMode, Standing};
 use crate::proto::roster::Roster;
@@ -164,6 +166,12 @@ impl View {
         self.digest
     }
 
+    /// Copies can be compared by hash tree: nobody is joining or leaving, and the boards lay all
+    /// cells out over one roster, which in mode `partial` they do not.
+    pub fn is_comparable(&self) -> bool {
+        self.is_settled() && self.ranks.is_none()
+    }
+
     /// Boards that may hold copies together with `board`: in mode `full` all others.
     pub fn partners(&self, board: &Id) -> BTreeSet<Id> {
         let circles = [&self.old].into_iter().chain(&self.new);
@@ -284,6 +292,32 @@ impl View {
             .copies(point, self.copies)
     }
 
+    /// Cells of which both boards are to hold copies once the change is complete.
+    pub fn shared_cells(&self, a: &Id, b: &Id) -> CellSet {
+        let circle = self.new.as_ref().unwrap_or(&self.old);
+        let both = |copies: &[Id]| copies.contains(a) && copies.contains(b);
+        if circle.boards().len() <= self.copies {
+            return match both(circle.boards()) {
+                true => CellSet::full(),
+                false => CellSet::empty(),
+            };
+        }
+        let mut shared = CellSet::empty();
+        let mut points = circle.points.iter().map(|(point, _)| point).peekable();
+        let mut is_shared = None;
+        for cell in (0..=u16::MAX).map(Cell) {
+            let start = cell.start();
+            // Between two points nothing changes.
+            while points.next_if(|point| **point < start).is_some() {
+                is_shared = None;
+            }
+            if *is_shared.get_or_insert_with(|| both(&circle.copies(&start, self.copies))) {
+                shared.insert(cell);
+            }
+        }
+        shared
+    }
+
     /// Boards that may keep a hint for the key: all but its copies, walking on clockwise.
     pub fn substitutes<'a>(&'a self, point: &Id, sets: &CopySets) -> Vec<Id> {
         let taken = sets.all();
@@ -346,6 +380,36 @@ mod tests {
                 .unwrap()
                 .1;
             assert_eq!(copies[0], owner);
+        }
+    }
+
+    #[test]
+    fn shared_cells_are_those_of_which_both_are_copies() {
+        let cluster = crate::base::member::Cluster {
+            id: crate::base::member::ClusterId([7; 16]),
+            name: "test".parse().unwrap(),
+            copies: 3,
+            points: 128,
+            mode: crate::base::member::RingMode::Full,
+        };
+        let member = |id| crate::base::member::Entry {
+            id,
+            generation: 1,
+            standing: Standing::Member,
+        };
+        let roster = Roster::from_state(crate::wire::peer::RosterState {
+            cluster,
+            entries: boards(7).into_iter().map(member).collect(),
+            contacts: vec![],
+        });
+        let view = View::of(&roster).unwrap();
+        let (a, b) = (view.old_boards()[1], view.old_boards()[4]);
+        let shared = view.shared_cells(&a, &b);
+        assert_eq!(shared, view.shared_cells(&b, &a));
+        for cell in (0..=u16::MAX).step_by(97).map(Cell) {
+            let copies = view.target(&cell.start());
+            let both = copies.contains(&a) && copies.contains(&b);
+            assert_eq!(shared.contains(cell), both, "{cell:?}");
         }
     }
 

@@ -1,7 +1,9 @@
 //! One read: whom to ask, and what the answers prove.
 //!
 //! Start: a read quorum of live copies is asked, this board first. Distress: a copy is absent,
-//! fails or is late, and every other live copy is asked, and the boards that would keep hints.
+//! fails or is late, and every other live copy is asked, and the boards that would keep hints. A
+//! copy whose record is corrupt proves nothing and counts as stale: what the others hold is
+//! written back to it.
 //! End: R copies of each set have answered, or nobody is left to answer.
 //!
 //! A value that was found is returned, degraded if need be. *Not found* is said only when R copies
@@ -23,6 +25,15 @@ enum State {
     /// A copy that has not caught up since it was away.
     Behind(Option<Record>),
     Failed,
+    /// A copy holds something, which failed its check.
+    Corrupt,
+}
+
+impl State {
+    /// The board was asked and has nothing to say.
+    fn is_failure(&self) -> bool {
+        matches!(self, State::Failed | State::Corrupt)
+    }
 }
 
 /// How a read stands.
@@ -149,6 +160,15 @@ impl Read {
         self.widen()
     }
 
+    /// A copy's record is corrupt. Returns whom to ask as well.
+    pub fn corrupt(&mut self, from: &Id) -> Vec<Id> {
+        match self.boards.get_mut(from) {
+            Some(state @ State::Asked) => *state = State::Corrupt,
+            _ => return Vec::new(),
+        }
+        self.widen()
+    }
+
     /// No more answers are awaited.
     pub fn give_up_waiting(&mut self) {
         for state in self
@@ -206,7 +226,7 @@ impl Read {
         }
     }
 
-    /// Copies that answered with less than the newest version.
+    /// Copies that answered with less than the newest version, or with a corrupt record.
     pub fn stale(&self) -> Vec<Id> {
         let newest = self.newest().map(|record| record.version);
         self.sets
@@ -216,6 +236,7 @@ impl Read {
                 Some(State::Answered(record) | State::Behind(record)) => {
                     record.as_ref().map(|r| r.version) != newest
                 }
+                Some(State::Corrupt) => true,
                 _ => false,
             })
             .copied()
@@ -241,8 +262,7 @@ impl Read {
 
     fn coverage(&self) -> Coverage {
         let copies: BTreeSet<&Id> = self.sets.iter().flatten().collect();
-        let failed =
-            |id: &&Id| self.absent.contains(*id) || self.boards.get(*id) == Some(&State::Failed);
+        let failed = |id: &&Id| self.absent.contains(*id) || self.has_failed(id);
         Coverage {
             acks: copies.iter().filter(|id| self.has_answered(id)).count(),
             hinted: self
@@ -261,14 +281,18 @@ impl Read {
             let absent_copy = set
                 .iter()
                 .filter(silent)
-                .any(|id| self.absent.contains(id) || self.boards.get(id) == Some(&State::Failed));
+                .any(|id| self.absent.contains(id) || self.has_failed(id));
             let failed = self
                 .boards
                 .iter()
-                .filter(|(id, s)| **s == State::Failed && !self.absent.contains(*id))
+                .filter(|(id, s)| s.is_failure() && !self.absent.contains(*id))
                 .count();
             absent_copy && self.absent.len() + failed >= needed(set.len(), Consistency::Quorum)
         })
+    }
+
+    fn has_failed(&self, id: &Id) -> bool {
+        self.boards.get(id).is_some_and(State::is_failure)
     }
 
     fn is_behind(&self, id: &Id) -> bool {
@@ -311,6 +335,36 @@ mod tests {
             ids(substitutes),
             ids(absent).into_iter().collect(),
         )
+    }
+
+    #[test]
+    fn corrupt_copy_is_no_answer_and_is_to_be_written_anew() {
+        let mut it = read(&[4], &[]);
+        assert_eq!(it.start(&id(3), |_| false)[0], id(3));
+        assert_eq!(it.corrupt(&id(3)).len(), 2);
+        it.answered(&id(1), record(2, Some("2")));
+        it.answered(&id(4), None);
+        assert_eq!(it.verdict(), Verdict::Waiting);
+        it.answered(&id(2), record(2, Some("2")));
+        let Verdict::Found { coverage, .. } = it.verdict() else {
+            panic!("two whole copies are a quorum: {:?}", it.verdict())
+        };
+        assert_eq!((coverage.acks, coverage.degraded), (2, true));
+        assert_eq!(it.stale(), [id(3)]);
+    }
+
+    #[test]
+    fn corrupt_copy_alone_with_silent_ones_is_not_a_denial() {
+        let mut it = read(&[4], &[2]);
+        it.start(&id(3), |_| false);
+        it.corrupt(&id(3));
+        it.answered(&id(1), None);
+        it.answered(&id(4), None);
+        assert!(
+            matches!(it.verdict(), Verdict::Unavailable { .. }),
+            "{:?}",
+            it.verdict()
+        );
     }
 
     #[test]

@@ -18,6 +18,8 @@
 //! Contacts (where a board is) travel along; the newest (boot, renewal) wins. What the roster
 //! means for copies is `proto/placement`.
 
+pub mod absence;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -36,6 +38,7 @@ pub struct Roster {
     /// Mode `partial`: only the neighbourhood of this board is kept.
     centre: Option<Id>,
     digest: u64,
+    knowledge: u64,
 }
 
 /// What a merge changed.
@@ -104,8 +107,9 @@ impl Roster {
             contacts: BTreeMap::new(),
             centre: None,
             digest: 0,
+            knowledge: 0,
         };
-        roster.digest = roster.compute_digest();
+        roster.renew_digests();
         roster
     }
 
@@ -131,7 +135,7 @@ impl Roster {
             return;
         }
         self.contacts.retain(|id, _| !outside(id));
-        self.digest = self.compute_digest();
+        self.renew_digests();
     }
 
     /// The outermost neighbours kept, before and after the centre; none when the roster may well
@@ -153,18 +157,19 @@ impl Roster {
         !{ theirs }.merge(&self.state()).is_empty()
     }
 
-    /// Reads what [`Roster::to_bytes`] wrote.
+    /// Reads what [`Roster::to_bytes`] wrote, and returns what follows it.
     ///
     /// # Errors
     /// [`RosterError`]; the bytes are to be left as they are.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, RosterError> {
+    pub fn from_bytes(bytes: &[u8]) -> Result<(Self, &[u8]), RosterError> {
         match bytes.first() {
             Some(&LAYOUT) => {}
             Some(&got) if got > LAYOUT => return Err(RosterError::Newer { got }),
             _ => return Err(RosterError::Damaged),
         }
-        let stored: Stored = postcard::from_bytes(bytes).map_err(|_| RosterError::Damaged)?;
-        Ok(Roster::from_state(stored.state))
+        let (stored, rest) =
+            postcard::take_from_bytes::<Stored>(bytes).map_err(|_| RosterError::Damaged)?;
+        Ok((Roster::from_state(stored.state), rest))
     }
 
     /// The bytes to keep on flash.
@@ -204,6 +209,12 @@ impl Roster {
         self.digest
     }
 
+    /// A digest of all that boards tell each other: who belongs, and where they were last known to
+    /// be. Boards of equal knowledge have nothing to exchange.
+    pub fn knowledge(&self) -> u64 {
+        self.knowledge
+    }
+
     /// A board's entry.
     pub fn entry(&self, id: &Id) -> Option<&Entry> {
         self.entries.get(id)
@@ -234,6 +245,14 @@ impl Roster {
 
     /// Moves an entry up; an entry that is not higher changes nothing. Returns whether it moved.
     pub fn set(&mut self, entry: Entry) -> bool {
+        let moved = self.move_up(entry);
+        if moved {
+            self.renew_digests();
+        }
+        moved
+    }
+
+    fn move_up(&mut self, entry: Entry) -> bool {
         let rank = |entry: &Entry| (entry.generation, entry.standing);
         let higher = self
             .entries
@@ -243,7 +262,6 @@ impl Roster {
             && (self.entries.len() < limit::ROSTER_MAX * 2 || self.entries.contains_key(&entry.id))
         {
             self.entries.insert(entry.id, entry);
-            self.digest = self.compute_digest();
             return true;
         }
         false
@@ -251,6 +269,14 @@ impl Roster {
 
     /// Takes a newer contact. Returns whether it was newer.
     pub fn note_contact(&mut self, contact: Contact) -> bool {
+        let newer = self.take_contact(contact);
+        if newer {
+            self.renew_digests();
+        }
+        newer
+    }
+
+    fn take_contact(&mut self, contact: Contact) -> bool {
         let newer = self
             .contacts
             .get(&contact.id)
@@ -265,12 +291,12 @@ impl Roster {
     pub fn merge(&mut self, other: &RosterState) -> Changes {
         let mut changes = Changes::default();
         for entry in &other.entries {
-            if self.set(entry.clone()) {
+            if self.move_up(entry.clone()) {
                 changes.entries.push(entry.clone());
             }
         }
         for contact in &other.contacts {
-            if self.entries.contains_key(&contact.id) && self.note_contact(contact.clone()) {
+            if self.entries.contains_key(&contact.id) && self.take_contact(contact.clone()) {
                 changes.contacts.push(contact.clone());
             }
         }
@@ -282,11 +308,12 @@ impl Roster {
             changes
                 .contacts
                 .retain(|contact| self.contacts.contains_key(&contact.id));
+            self.renew_digests();
         }
         changes
     }
 
-    fn compute_digest(&self) -> u64 {
+    fn renew_digests(&mut self) {
         let mut bytes = Vec::with_capacity(16 + self.entries.len() * 37);
         bytes.extend_from_slice(&self.cluster.id.0);
         for entry in self.entries.values() {
@@ -294,13 +321,22 @@ impl Roster {
             bytes.extend_from_slice(&entry.generation.to_be_bytes());
             bytes.push(entry.standing as u8);
         }
-        let hash = Id::of(&bytes);
-        u64::from_be_bytes(
-            hash.as_bytes()[..8]
-                .try_into()
-                .expect("eight bytes of an id"),
-        )
+        self.digest = first_bytes(&bytes);
+        let known = self.contacts.values();
+        // A contact without an entry does not travel.
+        for contact in known.filter(|contact| self.entries.contains_key(&contact.id)) {
+            bytes.extend_from_slice(contact.id.as_bytes());
+            bytes.extend_from_slice(&contact.boot.to_be_bytes());
+            bytes.extend_from_slice(&contact.renewal.to_be_bytes());
+        }
+        self.knowledge = first_bytes(&bytes);
     }
+}
+
+fn first_bytes(bytes: &[u8]) -> u64 {
+    let hash = Id::of(bytes);
+    let first = hash.as_bytes().first_chunk();
+    u64::from_be_bytes(*first.expect("an id has eight bytes"))
 }
 
 #[cfg(test)]
@@ -370,7 +406,11 @@ mod tests {
         #[test]
         fn bytes_on_flash_are_read_back(a in state()) {
             let roster = Roster::from_state(a);
-            prop_assert_eq!(Roster::from_bytes(&roster.to_bytes()).unwrap(), roster);
+            let mut bytes = roster.to_bytes();
+            bytes.extend_from_slice(b"note");
+            let (read, rest) = Roster::from_bytes(&bytes).unwrap();
+            prop_assert_eq!(read, roster);
+            prop_assert_eq!(rest, b"note");
         }
     }
 

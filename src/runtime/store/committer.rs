@@ -154,7 +154,20 @@ impl Committer {
             answers.push((id, group.add(batch)));
         }
         let failure = group.write().err();
-        (answers, group.change, failure)
+        let change = group.change;
+        let failure = failure.or_else(|| {
+            let lost = change.tree_lost.then(|| self.renew_tree(medium).err());
+            lost.flatten()
+        });
+        (answers, change, failure)
+    }
+
+    /// Works the hash tree out anew from what can be read.
+    fn renew_tree(&self, medium: &Medium) -> fjall::Result<()> {
+        let tree = medium.scan_tree();
+        medium.write_tree(&tree)?;
+        *self.shared.tree() = tree;
+        Ok(())
     }
 
     /// Answers a group that was written, or was not.
@@ -169,6 +182,12 @@ impl Committer {
             return;
         }
         self.high_water = change.high_water;
+        if !change.tree_lost {
+            let mut tree = self.shared.tree();
+            for (cell, digest) in &change.cells {
+                tree.set(*cell, *digest);
+            }
+        }
         if change.dirty {
             self.failures_in_a_row = 0;
             self.space.note_written(change.bytes);
@@ -225,6 +244,7 @@ impl Committer {
         let mut status = self.shared.status();
         (status.items, status.tombstones) = (items, tombstones);
         drop(status);
+        *self.shared.tree() = medium.tree().map_err(damaged)?;
         self.high_water = high_water;
         self.set_medium(Some(medium));
         Ok(Opened { metas, high_water })

@@ -15,18 +15,22 @@
 //! ```
 //!
 //! Keyspace `metas`: a machine's values under their own names; the store's notes under names that
-//! begin with a dot: `.hlc` (u64 big-endian, the high-water stamp) and `.counts` (two u64
-//! big-endian: live items, tombstones).
+//! begin with a dot: `.hlc` (u64 big-endian, the high-water stamp), `.counts` (two u64 big-endian:
+//! live items, tombstones) and `.t` with the two bytes of a cell's number (u128 big-endian, the
+//! cell's digest in the hash tree; a cell without items has no note).
+//!
+//! Format 1 had no tree; it is added when such a store is opened.
 
 use bytes::Bytes;
 
+use crate::base::cell::Cell;
 use crate::base::id::Id;
 use crate::base::item::{Record, Value};
 use crate::base::version::{Stamp, Version};
 
 /// The version of everything below the store's directory; rises when an older program could not
 /// read it.
-pub(super) const STORE_FORMAT: u32 = 1;
+pub(super) const STORE_FORMAT: u32 = 2;
 /// First byte of a record.
 const RECORD_FORMAT: u8 = 0x01;
 /// Bytes before the value.
@@ -37,6 +41,8 @@ pub(super) const HIGH_WATER: &str = ".hlc";
 pub(super) const COUNTS: &str = ".counts";
 /// Name of the note a reopened store is probed with.
 pub(super) const PROBE: &str = ".probe";
+/// What the name of a cell's note begins with.
+pub(super) const CELL: [u8; 2] = *b".t";
 /// First character of the store's own notes.
 pub(super) const OWN_NOTE: char = '.';
 
@@ -140,6 +146,22 @@ pub(super) fn decode_counts(bytes: &[u8]) -> Option<(u64, u64)> {
     Some((decode_u64(items)?, decode_u64(tombstones)?))
 }
 
+/// Name of a cell's note.
+pub(super) fn cell_name(cell: Cell) -> [u8; 4] {
+    let [high, low] = cell.0.to_be_bytes();
+    [CELL[0], CELL[1], high, low]
+}
+
+/// Reads a cell's note; none when it is another note.
+pub(super) fn decode_cell(name: &[u8], bytes: &[u8]) -> Option<(Cell, u128)> {
+    let number = name.strip_prefix(&CELL)?.try_into().ok()?;
+    let digest = bytes.try_into().ok()?;
+    Some((
+        Cell(u16::from_be_bytes(number)),
+        u128::from_be_bytes(digest),
+    ))
+}
+
 /// Reads a big-endian u64; none when it is not eight bytes.
 pub(super) fn decode_u64(bytes: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(bytes.try_into().ok()?))
@@ -175,6 +197,13 @@ mod tests {
             if let Ok(record) = decode(&bytes) {
                 prop_assert_eq!(encode(&record), bytes);
             }
+        }
+
+        #[test]
+        fn cell_is_read_back(cell: u16, digest: u128) {
+            let name = cell_name(Cell(cell));
+            prop_assert_eq!(decode_cell(&name, &digest.to_be_bytes()), Some((Cell(cell), digest)));
+            prop_assert_eq!(decode_cell(HIGH_WATER.as_bytes(), &digest.to_be_bytes()), None);
         }
 
         #[test]

@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::base::cell::Cell;
 use crate::base::item::{Item, Key};
 use crate::base::store::{Batch, Change, Outcome, StoreError};
+use crate::base::tree::item_digest;
 use crate::base::version::{Stamp, Version};
 
 use super::medium::Medium;
@@ -84,7 +86,6 @@ struct Slot {
 }
 
 /// What a group comes to.
-#[derive(Clone, Copy)]
 pub(super) struct GroupChange {
     /// There is something to write.
     pub dirty: bool,
@@ -96,6 +97,10 @@ pub(super) struct GroupChange {
     pub tombstones: i64,
     /// The mark that goes with it.
     pub high_water: Option<Stamp>,
+    /// Cells of the hash tree and their digests after it.
+    pub cells: BTreeMap<Cell, u128>,
+    /// A record that cannot be read gave way: the tree counts it, nobody knows how.
+    pub tree_lost: bool,
 }
 
 /// The changes of one group, worked out in memory.
@@ -120,6 +125,8 @@ impl<'a> Group<'a> {
                 items: 0,
                 tombstones: 0,
                 high_water,
+                cells: BTreeMap::new(),
+                tree_lost: false,
             },
         }
     }
@@ -259,6 +266,7 @@ impl<'a> Group<'a> {
             self.change.items += after.0 - before.0;
             self.change.tombstones += after.1 - before.1;
             self.change.bytes += key.as_str().len() as u64;
+            self.change_tree(&key, slot.before, slot.after);
             match slot.bytes {
                 Some(bytes) => {
                     self.change.bytes += bytes.len() as u64;
@@ -272,6 +280,9 @@ impl<'a> Group<'a> {
                 Some(value) => batch.insert(&medium.metas, name, &value[..]),
                 None => batch.remove(&medium.metas, name),
             }
+        }
+        for (cell, digest) in &self.change.cells {
+            medium.note_cell(&mut batch, *cell, *digest);
         }
         if let Some(high_water) = self.change.high_water {
             batch.insert(
@@ -294,6 +305,19 @@ impl<'a> Group<'a> {
             batch.insert(&medium.metas, format::COUNTS, counts);
         }
         batch.commit()
+    }
+
+    /// Moves the key's cell of the hash tree on.
+    fn change_tree(&mut self, key: &Key, before: Held, after: Held) {
+        self.change.tree_lost |= before == Held::Unreadable;
+        let cell = key.cell();
+        let now = self.change.cells.entry(cell);
+        let digest = now.or_insert_with(|| self.shared.tree().cell(cell));
+        let of = |held: Held| {
+            held.version()
+                .map_or(0, |version| item_digest(key, version))
+        };
+        *digest = digest.wrapping_sub(of(before)).wrapping_add(of(after));
     }
 
     /// Lets the worker catch up before fjall would wait for it.

@@ -4,7 +4,7 @@
 //! It decides nothing about groups, failures or free space (`committer`, `space`). The directory:
 //!
 //! ```text
-//! format   text: "roundel store 1\n"
+//! format   text: "roundel store 2\n"
 //! db/      the database of fjall
 //! db.new/  a database being made; removed at the next start when a power cut left it
 //! ```
@@ -16,6 +16,9 @@ use std::path::{Path, PathBuf};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::format::{self, STORE_FORMAT};
+use crate::base::cell::Cell;
+use crate::base::item::Key;
+use crate::base::tree::Tree;
 
 /// Blocks of all tables held in memory, bytes: reads of a board are few and its memory is small.
 const CACHE_BYTES: u64 = 256 * 1_024;
@@ -23,6 +26,8 @@ const CACHE_BYTES: u64 = 256 * 1_024;
 const MEMTABLE_BYTES: u64 = 1_024 * 1_024;
 /// Journals on the medium, bytes: the least fjall takes, and what is replayed at start.
 const JOURNALS_BYTES_MAX: u64 = 64 * 1_024 * 1_024;
+/// Cells of the tree written in one batch.
+const TREE_BATCH: usize = 1_024;
 /// Table files held open.
 const FILES_MAX: usize = 32;
 /// What the format file begins with.
@@ -101,11 +106,17 @@ impl Medium {
     /// [`OpenError`]; nothing was changed unless it is `Damaged`.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         fs::create_dir_all(path).map_err(|error| io_error(path, error))?;
-        let exists = check_format(path)?;
-        if !exists {
+        let found = check_format(path)?;
+        if found.is_none() {
             create(path)?;
         }
-        Medium::open_database(path, &path.join("db"))
+        let medium = Medium::open_database(path, &path.join("db"))?;
+        if found.is_some_and(|format| format < STORE_FORMAT) {
+            let added = medium.write_tree(&medium.scan_tree());
+            added.map_err(|error| database_error(path, error))?;
+            write_format(path)?;
+        }
+        Ok(medium)
     }
 
     fn open_database(path: &Path, database_path: &Path) -> Result<Self, OpenError> {
@@ -149,6 +160,63 @@ impl Medium {
         self.metas.get(name)
     }
 
+    /// The hash tree as its notes say.
+    pub fn tree(&self) -> fjall::Result<Tree> {
+        let mut tree = Tree::default();
+        for guard in self.metas.prefix(format::CELL) {
+            let (name, bytes) = guard.into_inner()?;
+            if let Some((cell, digest)) = format::decode_cell(&name, &bytes) {
+                tree.set(cell, digest);
+            }
+        }
+        Ok(tree)
+    }
+
+    /// The hash tree by reading every record that can be read; for a store that has none or whose
+    /// tree counts records that cannot be read.
+    pub fn scan_tree(&self) -> Tree {
+        let mut tree = Tree::default();
+        for guard in self.items.iter() {
+            let Ok((key, bytes)) = guard.into_inner() else {
+                break;
+            };
+            let key = std::str::from_utf8(&key)
+                .ok()
+                .and_then(|k| Key::new(k).ok());
+            let head = format::decode_head(&bytes).ok();
+            if let (Some(key), Some(head)) = (key, head) {
+                tree.replace(&key, None, Some(head.version));
+            }
+        }
+        tree
+    }
+
+    /// Makes this tree the one on the medium.
+    pub fn write_tree(&self, tree: &Tree) -> fjall::Result<()> {
+        let present = self.tree()?;
+        let cells = (0..=u16::MAX).map(Cell);
+        let changed: Vec<Cell> = cells
+            .filter(|cell| present.cell(*cell) != tree.cell(*cell))
+            .collect();
+        for cells in changed.chunks(TREE_BATCH) {
+            let mut batch = self.batch();
+            for cell in cells {
+                self.note_cell(&mut batch, *cell, tree.cell(*cell));
+            }
+            batch.commit()?;
+        }
+        Ok(())
+    }
+
+    /// Adds a cell's note to a batch.
+    pub fn note_cell(&self, batch: &mut fjall::OwnedWriteBatch, cell: Cell, digest: u128) {
+        let name = format::cell_name(cell);
+        match digest {
+            0 => batch.remove(&self.metas, name),
+            _ => batch.insert(&self.metas, name, digest.to_be_bytes()),
+        }
+    }
+
     /// Counts live items and tombstones by reading every record, up to the first block that
     /// cannot be read; for a store whose count is lost.
     pub fn count(&self) -> (u64, u64) {
@@ -166,15 +234,15 @@ impl Medium {
     }
 }
 
-/// Checks the format file; false when there is no store yet.
-fn check_format(path: &Path) -> Result<bool, OpenError> {
+/// Checks the format file; none when there is no store yet.
+fn check_format(path: &Path) -> Result<Option<u32>, OpenError> {
     let text = match fs::read_to_string(path.join("format")) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             if path.join("db").exists() {
                 return Err(OpenError::Foreign(path.to_owned()));
             }
-            return Ok(false);
+            return Ok(None);
         }
         Err(error) if error.kind() == ErrorKind::InvalidData => {
             return Err(OpenError::Foreign(path.to_owned()));
@@ -189,7 +257,7 @@ fn check_format(path: &Path) -> Result<bool, OpenError> {
             got,
         }),
         // The file is written first, the database is renamed into its place last.
-        Some(_) => Ok(path.join("db").exists()),
+        Some(format) => Ok(path.join("db").exists().then_some(format)),
     }
 }
 
@@ -202,14 +270,18 @@ fn create(path: &Path) -> Result<(), OpenError> {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(fail(error)),
         _ => {}
     }
-    let mark = format!("{FORMAT_MARK}{STORE_FORMAT}\n");
-    crate::runtime::datadir::write_atomically(&path.join("format"), mark.as_bytes())
-        .map_err(fail)?;
+    write_format(path)?;
     drop(Medium::open_database(path, &new)?);
     fs::rename(&new, path.join("db")).map_err(fail)?;
     fs::File::open(path)
         .and_then(|directory| directory.sync_all())
         .map_err(fail)
+}
+
+fn write_format(path: &Path) -> Result<(), OpenError> {
+    let mark = format!("{FORMAT_MARK}{STORE_FORMAT}\n");
+    crate::runtime::datadir::write_atomically(&path.join("format"), mark.as_bytes())
+        .map_err(|error| io_error(path, error))
 }
 
 fn io_error(path: &Path, error: io::Error) -> OpenError {

@@ -47,6 +47,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::base::limit;
 use crate::base::store::{Batch, Load, LoadId, Loaded, Outcome, StoreError, StoreId};
+use crate::base::tree::Tree;
 use crate::base::version::Stamp;
 
 use committer::Committer;
@@ -223,6 +224,11 @@ impl Store {
         self.shared.status().clone()
     }
 
+    /// What [`Tree::total`] says of everything that is durable.
+    pub fn tree_digest(&self) -> u128 {
+        self.shared.tree().total()
+    }
+
     /// Commits what waits, closes the database and joins the threads. Blocks for a sync or two:
     /// not for an async thread. Dropping the handle does the same.
     pub fn close(self) {
@@ -252,6 +258,8 @@ struct Shared {
     opening_ended: Mutex<bool>,
     opening_ended_signal: Condvar,
     status: Mutex<Status>,
+    /// As it is on the medium.
+    tree: Mutex<Tree>,
     loads_waiting: AtomicUsize,
     commits_waiting: AtomicUsize,
 }
@@ -259,6 +267,10 @@ struct Shared {
 impl Shared {
     fn status(&self) -> MutexGuard<'_, Status> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tree(&self) -> MutexGuard<'_, Tree> {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why nothing is read or written at the moment.

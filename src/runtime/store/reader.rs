@@ -11,9 +11,35 @@ use fjall::Keyspace;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::base::item::{Item, Key};
-use crate::base::store::{Load, LoadId, Loaded, StoreError};
+use crate::base::limit;
+use crate::base::store::{Load, LoadId, Loaded, StoreError, Which};
 
 use super::{Shared, StoreReply, format};
+
+/// What a page is to hold; the fields of [`Load::Page`].
+struct PageOf<'a> {
+    after: Option<&'a Key>,
+    prefix: &'a str,
+    which: &'a Which,
+    items_max: usize,
+    bytes_max: usize,
+}
+
+impl PageOf<'_> {
+    /// Decides by a record's head, so that a value that is not wanted is not copied. What cannot be
+    /// read is wanted: it is counted and left out later.
+    fn wants(&self, key: &[u8], value: &[u8]) -> bool {
+        if *self.which == Which::All {
+            return true;
+        }
+        let key = std::str::from_utf8(key).ok().and_then(|k| Key::new(k).ok());
+        let head = format::decode_head(value);
+        let (Some(key), Ok(head)) = (key, head) else {
+            return true;
+        };
+        self.which.wants(&key, head.tombstone)
+    }
+}
 
 /// Serves loads until the handle is gone.
 pub(super) struct Reader {
@@ -59,9 +85,23 @@ impl Reader {
             Load::Page {
                 after,
                 prefix,
+                which,
                 items_max,
                 bytes_max,
-            } => self.page(&medium.items, after.as_ref(), &prefix, items_max, bytes_max),
+            } => {
+                let page = PageOf {
+                    after: after.as_ref(),
+                    prefix: &prefix,
+                    which: &which,
+                    items_max,
+                    bytes_max,
+                };
+                self.page(&medium.items, &page)
+            }
+            Load::Tree => Ok(Loaded::Tree {
+                tree: self.shared.tree().clone(),
+                tombstones: self.shared.status().tombstones,
+            }),
         }
     }
 
@@ -81,26 +121,32 @@ impl Reader {
         }
     }
 
-    fn page(
-        &self,
-        items: &Keyspace,
-        after: Option<&Key>,
-        prefix: &str,
-        items_max: usize,
-        bytes_max: usize,
-    ) -> Result<Loaded, StoreError> {
-        let start = match after {
+    fn page(&self, items: &Keyspace, wanted: &PageOf<'_>) -> Result<Loaded, StoreError> {
+        let prefix = wanted.prefix;
+        let start = match wanted.after {
             Some(after) if after.as_str() >= prefix => Bound::Excluded(after.as_str()),
             _ => Bound::Included(prefix),
         };
         let mut page = Vec::new();
-        let mut bytes = 0;
+        let (mut bytes, mut looked_at) = (0, 0);
         for guard in items.range::<&str, _>((start, Bound::Unbounded)) {
             let (key, value) = guard
                 .into_inner()
                 .map_err(|error| self.unreadable(&error))?;
             if !key.starts_with(prefix.as_bytes()) {
                 break;
+            }
+            looked_at += 1;
+            if !wanted.wants(&key, &value) {
+                match Key::new(&String::from_utf8_lossy(&key)) {
+                    Ok(next) if looked_at >= limit::PAGE_LOOKED_AT_MAX => {
+                        return Ok(Loaded::Page {
+                            items: page,
+                            next: Some(next),
+                        });
+                    }
+                    _ => continue,
+                }
             }
             let Some(item) = self.decode(&key, &value) else {
                 continue;
@@ -111,17 +157,15 @@ impl Reader {
                 .as_ref()
                 .map_or(0, |value| value.bytes().len());
             bytes += key.len() + value_bytes;
-            if !page.is_empty() && (page.len() >= items_max || bytes > bytes_max) {
-                return Ok(Loaded::Page {
-                    items: page,
-                    more: true,
-                });
+            if !page.is_empty() && (page.len() >= wanted.items_max || bytes > wanted.bytes_max) {
+                let next = page.last().map(|item: &Item| item.key.clone());
+                return Ok(Loaded::Page { items: page, next });
             }
             page.push(item);
         }
         Ok(Loaded::Page {
             items: page,
-            more: false,
+            next: None,
         })
     }
 

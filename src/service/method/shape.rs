@@ -192,6 +192,17 @@ struct MemberRow<'a> {
     for_ms: u64,
     boot: u64,
     location: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    giving_up: Option<GivingUpRow>,
+}
+
+/// How an absent board stands to being given up.
+#[derive(Serialize)]
+struct GivingUpRow {
+    after_ms: u64,
+    votes: usize,
+    present: usize,
+    needed: usize,
 }
 
 fn standing(standing: Standing) -> &'static str {
@@ -239,6 +250,12 @@ impl<'a> From<&'a Overview> for ClusterRow<'a> {
                     location: member
                         .endpoint
                         .map(|endpoint| format!("http://{endpoint}/description.xml")),
+                    giving_up: member.giving_up.map(|it| GivingUpRow {
+                        after_ms: u64::try_from(it.after.as_millis()).unwrap_or(u64::MAX),
+                        votes: it.votes,
+                        present: it.present,
+                        needed: it.needed,
+                    }),
                 })
                 .collect(),
         }
@@ -254,6 +271,7 @@ pub(super) struct StatsRow<'a> {
     state: &'static str,
     items: u64,
     tombstones: u64,
+    tree_digest: String,
     handover_pending: u64,
     under_replicated: u64,
     safe_to_unplug: bool,
@@ -275,6 +293,7 @@ impl<'a> StatsRow<'a> {
             state: overview.state.as_str(),
             items: health.items,
             tombstones: health.tombstones,
+            tree_digest: format!("{:032x}", health.tree_digest),
             handover_pending: health.handover_pending,
             under_replicated: health.under_replicated,
             safe_to_unplug: health.safe_to_unplug,

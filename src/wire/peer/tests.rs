@@ -9,7 +9,6 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use super::*;
-use crate::base::id::Id;
 use crate::base::item::Value;
 use crate::base::member::Standing;
 use crate::base::version::Stamp;
@@ -254,6 +253,7 @@ fn ring_call() -> impl Strategy<Value = RingCall> {
             }
         }),
         bytes(300).prop_map(RingCall::Relay),
+        (id(), any::<u32>()).prop_map(|(board, generation)| RingCall::GiveUp { board, generation }),
         (any::<[u8; 16]>(), ask()).prop_map(|(cluster, request)| RingCall::Ask {
             cluster: ClusterId(cluster),
             request,
@@ -294,11 +294,45 @@ fn read_result() -> impl Strategy<Value = ReadResult> {
         option::of(record()).prop_map(ReadResult::Behind),
         Just(ReadResult::OtherView),
         text(80).prop_map(ReadResult::Failed),
+        Just(ReadResult::Corrupt),
+    ]
+}
+
+fn listed() -> impl Strategy<Value = (u64, u64, Vec<(Key, Version)>)> {
+    let items = proptest::collection::vec((key(), version()), 0..4);
+    (any::<u64>(), any::<u64>(), items)
+}
+
+fn sync_request() -> impl Strategy<Value = SyncRequest> {
+    let root = (any::<u64>(), any::<[u8; 32]>());
+    let cells = proptest::collection::vec((any::<u8>(), any::<u128>()), 0..4);
+    let blocks = proptest::collection::vec((any::<u8>(), cells), 0..4);
+    prop_oneof![
+        root.prop_map(|(view, root)| SyncRequest::Root { view, root }),
+        (any::<u64>(), any::<bool>(), blocks).prop_map(|(view, repair, blocks)| {
+            SyncRequest::Cells {
+                view,
+                repair,
+                blocks,
+            }
+        }),
+    ]
+}
+
+fn sync_response() -> impl Strategy<Value = SyncResponse> {
+    let blocks = proptest::collection::vec((any::<u8>(), any::<[u8; 32]>()), 0..4);
+    let cells = proptest::collection::vec(any::<u16>().prop_map(Cell), 0..4);
+    prop_oneof![
+        Just(SyncResponse::Same),
+        blocks.prop_map(SyncResponse::Blocks),
+        cells.prop_map(SyncResponse::Differ),
+        Just(SyncResponse::OtherView),
+        text(80).prop_map(SyncResponse::Failed),
     ]
 }
 
 fn range_page() -> impl Strategy<Value = RangePage> {
-    let versions = (any::<u64>(), any::<u64>(), vec((key(), version()), 0..5));
+    let versions = listed();
     prop_oneof![
         any::<u64>().prop_map(|operation| RangePage::Ask { operation }),
         versions.prop_map(|(operation, view, items)| RangePage::Versions {
@@ -313,6 +347,12 @@ fn range_page() -> impl Strategy<Value = RangePage> {
             }
         }),
         any::<u64>().prop_map(|operation| RangePage::Done { operation }),
+        listed().prop_map(|(operation, view, items)| RangePage::Tombstones {
+            operation,
+            view,
+            items,
+        }),
+        listed().prop_map(|(_, view, items)| RangePage::Collect { view, items }),
     ]
 }
 
@@ -321,8 +361,14 @@ fn any_message() -> impl Strategy<Value = Message> {
     prop_oneof![
         hello().prop_map(Message::Hello),
         vec(any::<u8>(), 0..80).prop_map(|signature| Message::HelloAck { signature }),
-        bytes(300).prop_map(Message::Swim),
-        vec(incarnation(), 0..5).prop_map(Message::Down),
+        (incarnation(), any::<u16>(), option::of(id())).prop_map(|(board, refuted, second)| {
+            Message::Suspect(Suspicion {
+                board,
+                refuted,
+                second,
+            })
+        }),
+        (any::<u64>(), bytes(300)).prop_map(|(view, packet)| Message::Swim { view, packet }),
         (any::<u64>(), ring_call()).prop_map(|(call, body)| Message::RingCall { call, body }),
         (any::<u64>(), ring_reply()).prop_map(|(call, body)| Message::RingReply { call, body }),
         write.prop_map(|(operation, view, hint, item)| {
@@ -343,6 +389,10 @@ fn any_message() -> impl Strategy<Value = Message> {
         (any::<u64>(), read_result())
             .prop_map(|(operation, result)| Message::ReadReply { operation, result }),
         range_page().prop_map(Message::RangePage),
+        (any::<u64>(), sync_request())
+            .prop_map(|(operation, body)| Message::SyncRequest { operation, body }),
+        (any::<u64>(), sync_response())
+            .prop_map(|(operation, body)| Message::SyncResponse { operation, body }),
         (any::<u8>(), text(80)).prop_map(|(kind, text)| Message::Error { kind, text }),
     ]
 }
@@ -353,8 +403,8 @@ fn variant(message: &Message) -> (u8, u8) {
     match message {
         Message::Hello(_) => (0, 0),
         Message::HelloAck { .. } => (1, 0),
-        Message::Swim(_) => (2, 0),
-        Message::Down(_) => (3, 0),
+        Message::Swim { .. } => (2, 0),
+        Message::Suspect(_) => (3, 0),
         Message::RingCall { body, .. } => {
             let which = match body {
                 RingCall::Join { .. } => 0,
@@ -362,8 +412,9 @@ fn variant(message: &Message) -> (u8, u8) {
                 RingCall::Digest(_) => 2,
                 RingCall::List { .. } => 3,
                 RingCall::Relay(_) => 4,
-                RingCall::Ask { .. } => 5,
-                RingCall::Operate(_) => 6,
+                RingCall::GiveUp { .. } => 5,
+                RingCall::Ask { .. } => 6,
+                RingCall::Operate(_) => 7,
             };
             (4, which)
         }
@@ -399,19 +450,40 @@ fn variant(message: &Message) -> (u8, u8) {
                 ReadResult::OtherView => 1,
                 ReadResult::Failed(_) => 2,
                 ReadResult::Behind(_) => 3,
+                ReadResult::Corrupt => 4,
             };
             (9, which)
         }
-        Message::RangePage(page) => {
-            let which = match page {
-                RangePage::Ask { .. } => 0,
-                RangePage::Versions { .. } => 1,
-                RangePage::Missing { .. } => 2,
-                RangePage::Done { .. } => 3,
-            };
-            (10, which)
-        }
+        Message::RangePage(page) => (10, range_page_variant(page)),
         Message::Error { .. } => (11, 0),
+        Message::SyncRequest { body, .. } => {
+            let which = match body {
+                SyncRequest::Root { .. } => 0,
+                SyncRequest::Cells { .. } => 1,
+            };
+            (12, which)
+        }
+        Message::SyncResponse { body, .. } => {
+            let which = match body {
+                SyncResponse::Same => 0,
+                SyncResponse::Blocks(_) => 1,
+                SyncResponse::Differ(_) => 2,
+                SyncResponse::OtherView => 3,
+                SyncResponse::Failed(_) => 4,
+            };
+            (13, which)
+        }
+    }
+}
+
+fn range_page_variant(page: &RangePage) -> u8 {
+    match page {
+        RangePage::Ask { .. } => 0,
+        RangePage::Versions { .. } => 1,
+        RangePage::Missing { .. } => 2,
+        RangePage::Done { .. } => 3,
+        RangePage::Tombstones { .. } => 4,
+        RangePage::Collect { .. } => 5,
     }
 }
 
@@ -425,7 +497,7 @@ fn every_variant_is_drawn() {
     let strategy = any_message();
     let draw = |_| variant(&strategy.new_tree(&mut runner).unwrap().current());
     let drawn: std::collections::BTreeSet<_> = (0..1_000).map(draw).collect();
-    assert_eq!(drawn.len(), 12 + 6 + 7 + 5 + 3 + 3, "{drawn:?}");
+    assert_eq!(drawn.len(), 14 + 7 + 7 + 5 + 4 + 5 + 1 + 4, "{drawn:?}");
 }
 
 #[test]
@@ -462,7 +534,9 @@ fn a_key_that_is_empty_or_too_long_is_refused() {
 
 #[test]
 fn reserved_and_unassigned_types_are_reported_by_number() {
-    let known: Vec<u8> = (HELLO..=RANGE_PAGE).chain([ERROR]).collect();
+    let known: Vec<u8> = (HELLO..=RANGE_PAGE)
+        .chain([SYNC_REQUEST, SYNC_RESPONSE, ERROR])
+        .collect();
     for kind in 0..=u8::MAX {
         let payload = Bytes::new();
         let refused = Message::from_frame(&Frame { kind, payload }).unwrap_err();
@@ -512,8 +586,9 @@ proptest! {
         let read = Message::from_frame(&Frame { kind, payload: payload.clone() });
         match message {
             // What a detector's packet holds is the detector's to check.
-            Message::Swim(packet) if !payload.is_empty() => {
-                prop_assert_eq!(read, Ok(Message::Swim(packet.slice(..payload.len() - 1))));
+            Message::Swim { view, packet } if payload.len() >= 9 => {
+                let packet = packet.slice(..payload.len() - 9);
+                prop_assert_eq!(read, Ok(Message::Swim { view, packet }));
             }
             _ => prop_assert_eq!(read, Err(MessageError::Payload { kind })),
         }
@@ -528,7 +603,10 @@ proptest! {
         let payload = Bytes::from([&payload[..], &more].concat());
         let read = Message::from_frame(&Frame { kind, payload: payload.clone() });
         match message {
-            Message::Swim(_) => prop_assert_eq!(read, Ok(Message::Swim(payload.slice(1..)))),
+            Message::Swim { view, .. } => {
+                let packet = payload.slice(9..);
+                prop_assert_eq!(read, Ok(Message::Swim { view, packet }));
+            }
             _ => prop_assert_eq!(read, Err(MessageError::Payload { kind })),
         }
     }

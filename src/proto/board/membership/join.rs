@@ -49,7 +49,11 @@ impl Board {
         let known = roster.entry(&from);
         let again = known.is_some_and(|e| e.standing.belongs() && e.generation > generation);
         if !again {
-            let generation = known.map_or(0, |entry| entry.generation).max(generation) + 1;
+            let last = known.map_or(0, |entry| entry.generation);
+            if known.is_none() && generation > 0 {
+                self.note_strangers(now, &[from]);
+            }
+            let generation = last.max(generation) + 1;
             self.change_entry(
                 now,
                 Entry {
@@ -60,13 +64,12 @@ impl Board {
             );
         }
         let contact = self.links.contact(&from);
-        match self.roster.as_mut() {
-            Some(roster) => {
-                if let Some(contact) = contact {
-                    roster.note_contact(contact);
-                }
-                RingReply::Roster(roster.state())
-            }
+        if let (Some(roster), Some(contact)) = (self.roster.as_mut(), contact) {
+            roster.note_contact(contact);
+        }
+        self.watch_member(now, &from);
+        match &self.roster {
+            Some(roster) => RingReply::Roster(roster.state()),
             None => RingReply::Refused("this board is in no ring itself; ask again".into()),
         }
     }
@@ -147,6 +150,10 @@ impl Board {
         self.roster_changed(now, changes, false);
         self.contact_joined(now);
         if let (Some(_), Some(former)) = (ended, former) {
+            let strangers = self.member_ids().into_iter().filter(|id| !former.has(id));
+            let strangers: Vec<Id> = strangers.collect();
+            self.note_strangers(now, &strangers);
+            self.apart_from_ring(strangers);
             // The others of the ring that ended follow.
             let others: Vec<Id> = former
                 .members()
@@ -186,6 +193,9 @@ impl Board {
             .as_ref()
             .and_then(|r| r.entry(&self.me))
             .map(|e| e.standing);
+        if standing.is_some_and(Standing::belongs) {
+            self.is_back();
+        }
         match standing {
             Some(Standing::Joining) => {
                 // The roster changed, perhaps whom to ask as well.
@@ -198,16 +208,7 @@ impl Board {
             Some(Standing::Forgotten | Standing::Left) | None
                 if self.phase == Phase::Joined && self.membership.leaving == Leaving::No =>
             {
-                // Given up while away: it joins anew, with what it holds.
-                let members = self
-                    .links
-                    .peers()
-                    .into_iter()
-                    .filter(|id| self.roster.as_ref().is_some_and(|roster| roster.has(id)));
-                let sponsor = members.min();
-                if let Some(sponsor) = sponsor {
-                    self.ask_to_join(now, &sponsor);
-                }
+                self.come_back(now);
             }
             _ => {}
         }
@@ -265,6 +266,7 @@ impl Board {
             self.membership.answered.insert(from);
             self.membership.unheard.remove(&from);
             self.heard_enough();
+            self.end_apart();
             self.check_coverage(now);
         }
     }

@@ -13,6 +13,8 @@
 //! flash is in its ring at once and asks the same, without losing its vote: what it holds was
 //! acknowledged.
 
+mod absent;
+mod apart;
 mod join;
 mod leave;
 
@@ -28,14 +30,15 @@ use crate::base::endpoint::SocketAddr;
 use crate::base::hint::{Hint, HintKind};
 use crate::base::id::Id;
 use crate::base::limit;
-use crate::base::member::{Cluster, ClusterId, Contact, Entry, Incarnation, Standing};
+use crate::base::member::{Cluster, ClusterId, Contact, Entry, Standing};
 use crate::base::rng::RngExt;
 use crate::base::time::{Now, Time};
 use crate::proto::detector::{Detector, Finding, Peer};
 use crate::proto::placement::View;
 use crate::proto::replication::needed;
+use crate::proto::roster::absence::Absence;
 use crate::proto::roster::{Changes, Roster};
-use crate::wire::peer::{Hello, Message, RangePage, RingCall, RingReply, RosterState};
+use crate::wire::peer::{Hello, Message, RangePage, RingCall, RingReply, RosterState, Suspicion};
 
 /// A board that hears of nobody lower for this long founds.
 const FOUND_DELAY: Duration = Duration::from_millis(300);
@@ -112,6 +115,8 @@ pub(super) struct Membership {
     leave_until: Time,
     /// The own address to be asked for a clone before anything else.
     clone_probe: Option<SocketAddr>,
+    absence: Absence,
+    apart: apart::Apartness,
 }
 
 impl Default for Membership {
@@ -137,6 +142,8 @@ impl Default for Membership {
             leaving: Leaving::No,
             leave_until: Time::ZERO,
             clone_probe: None,
+            absence: Absence::default(),
+            apart: apart::Apartness::default(),
         }
     }
 }
@@ -154,6 +161,19 @@ impl Membership {
 
     pub(super) fn hinted(&self, id: &Id) -> Option<SocketAddr> {
         self.heard.get(id).map(|heard| heard.endpoint)
+    }
+
+    /// What follows the roster on flash.
+    pub(super) fn note(&self) -> Vec<u8> {
+        self.apart.to_bytes()
+    }
+
+    pub(super) fn restore_note(&mut self, bytes: &[u8]) {
+        self.apart.restore(bytes);
+    }
+
+    pub(super) fn is_returning(&self) -> bool {
+        self.apart.is_returning()
     }
 
     pub(super) fn is_leaving(&self) -> bool {
@@ -182,7 +202,8 @@ impl Board {
             match standing {
                 Some(standing) if standing.belongs() => self.resume(now),
                 Some(Standing::Left) => self.discard_items(),
-                _ => {}
+                Some(_) => self.struck_off_at_start(now),
+                None => {}
             }
         }
         if let Some(endpoint) = self.membership.clone_probe {
@@ -226,7 +247,8 @@ impl Board {
             endpoint: self.settings.endpoint,
         };
         let seed = self.rng.random();
-        self.detector = Detector::new(me, crate::base::rng::seeded(seed, 1));
+        let rng = crate::base::rng::seeded(seed, 1);
+        self.detector = Detector::new(me, rng, self.settings.suspicion.fresh());
     }
 
     /// Back in the ring this board was in when it stopped.
@@ -249,6 +271,8 @@ impl Board {
         }
         self.catch_up();
         self.resume_ring(now);
+        self.apart_at_start();
+        self.count_absence(now);
         let alone = self.member_ids() == [self.me];
         if alone {
             self.membership.establish(now);
@@ -413,6 +437,9 @@ impl Board {
                 false => self.rearm(now.time + CONSIDER_PERIOD, Timer::Consider),
             }
         }
+        if self.phase == Phase::Joined && self.membership.apart.is_returning() {
+            self.own_standing(now);
+        }
         if self.phase != Phase::Alone || self.membership.founding {
             return;
         }
@@ -524,12 +551,15 @@ impl Board {
                 let mine = roster.cluster().clone();
                 if roster.has(&peer) {
                     self.member_up(now, &hello.contact);
+                    if self.membership.is_returning() {
+                        self.hurry_handover(now);
+                    }
                 }
                 match theirs {
                     Some(theirs) if theirs.id != mine.id => {
                         self.meet_other_cluster(now, &peer, &mine, theirs);
                     }
-                    Some(_) if hello.view != self.roster_digest() => self.exchange(now, &peer),
+                    Some(_) if hello.view != self.knowledge() => self.exchange(now, &peer),
                     Some(_) => {}
                     // It belongs to nothing: this is where it can join.
                     None => self.push_roster(now, &peer, CallPurpose::Exchange),
@@ -563,13 +593,20 @@ impl Board {
 
     /// A member came back or was declared down: its answers are asked for again.
     pub(super) fn found(&mut self, now: Now, finding: Finding) {
+        if matches!(finding, Finding::Up(_) | Finding::Down(_)) {
+            self.count_absence(now);
+        }
         match finding {
             Finding::Up(id) => {
                 self.pointers = None;
                 self.watch.up(now.time, id);
+                self.together_with(now, &id);
                 if self.roster.as_ref().is_some_and(|roster| roster.has(&id)) {
                     self.routing.heard_of(id);
                     self.out.events.push_back(Event::NodeUp(id));
+                    if self.membership.apart.is_unconfirmed(&id) {
+                        self.handover.note_lagging(id);
+                    }
                     self.copy_is_back(now, id);
                     self.rearm(now.time + Duration::from_millis(20), Timer::Ask);
                 }
@@ -586,8 +623,10 @@ impl Board {
                 self.membership.was_split |= self.absent_members().len() >= self.write_quorum();
                 self.drop_link_to(now, &id);
                 self.suspect_copies();
+                self.collect_anew();
                 if self.roster.as_ref().is_some_and(|roster| roster.has(&id)) {
                     self.out.events.push_back(Event::NodeDown(id));
+                    self.apart_from(now, id);
                     self.copy_gone(now, &id);
                     self.peer_failed(now, &id);
                     self.want_handover(now);
@@ -596,14 +635,24 @@ impl Board {
                 }
             }
             Finding::Renewed(_) => self.contact_changed(now),
-            Finding::Declared(incarnation) => self.tell_of_death(&incarnation),
+            Finding::Suspected(id) => {
+                if self.roster.as_ref().is_some_and(|roster| roster.has(&id)) {
+                    self.out.events.push_back(Event::NodeSuspected(id));
+                }
+            }
+            Finding::Voted(suspicion) => self.tell_of_suspicion(&suspicion),
         }
     }
 
-    fn tell_of_death(&mut self, dead: &Incarnation) {
+    fn tell_of_suspicion(&mut self, suspicion: &Suspicion) {
         use super::outbox::{Route, Transmit};
-        let bytes = Message::Down(vec![dead.clone()]).encode();
-        for member in self.present_others() {
+        let bytes = Message::Suspect(suspicion.clone()).encode();
+        // Every voter tells the same members, those from the suspect on, so that the votes meet.
+        let mut members = self.present_others();
+        let first = members.partition_point(|id| *id < suspicion.board.id);
+        members.rotate_left(first);
+        members.truncate(limit::SUSPECT_TOLD_MAX);
+        for member in members {
             let contact = self
                 .roster
                 .as_ref()

@@ -15,7 +15,8 @@ impl Board {
                 let result = self.vote(record);
                 self.read_result(now, me, id, result);
             }
-            Ok(Loaded::Page { .. }) => {}
+            Ok(_) => {}
+            Err(StoreError::Corrupt(_)) => self.read_result(now, me, id, ReadResult::Corrupt),
             Err(error) => self.read_result(now, me, id, ReadResult::Failed(error.to_string())),
         }
     }
@@ -52,6 +53,7 @@ impl Board {
             }
             ReadResult::Behind(record) => read.answered_behind(&from, record),
             ReadResult::Failed(_) => read.failed(&from),
+            ReadResult::Corrupt => read.corrupt(&from),
             ReadResult::OtherView => {
                 self.other_view(now, from, id);
                 return;
@@ -112,6 +114,9 @@ impl Board {
         let more = match result {
             WriteResult::Stored => {
                 writing.write.stored(&from);
+                if from != self.me {
+                    self.stamp_taken(id);
+                }
                 Vec::new()
             }
             WriteResult::Newer(version) if writing.found.is_some() => {
@@ -140,6 +145,8 @@ impl Board {
                 self.other_view(now, from, id);
                 return;
             }
+            // What a read found is written back under its own stamp or not at all.
+            WriteResult::Future { .. } if writing.found.is_some() => writing.write.failed(&from),
             WriteResult::Future { wall_ms } => {
                 writing.future_ms.push(wall_ms);
                 if self.clock_was_refused(now, id) {
@@ -281,6 +288,7 @@ impl Board {
     pub(in crate::proto::board) fn peer_failed(&mut self, now: Now, peer: &Id) {
         self.hint_failed(now, Some(peer));
         self.fail_ring_calls(now, peer);
+        self.fail_comparisons(now, peer);
         self.handover_failed(now, peer);
         let touched: Vec<u64> = self
             .operations

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use super::copy::told;
 use super::gossip::CallPurpose;
-use super::{Board, LoadPurpose, StorePurpose, Timer};
+use super::{Accepted, Board, LoadPurpose, StorePurpose, Timer};
 use crate::base::call::{CallError, CallId, Consistency, Coverage, Reply, WriteOutcome};
 use crate::base::id::Id;
 use crate::base::item::{Item, Key, Record, Value};
@@ -59,6 +59,9 @@ struct Writing {
     write: Write,
     found: Option<Coverage>,
     future_ms: Vec<u64>,
+    /// The own copy (or hint) waits until another board has taken the stamp: this board's clock
+    /// may be wrong, and what it would overwrite cannot be had back.
+    own_waits: Option<Ask>,
 }
 
 #[derive(Clone, Debug)]
@@ -78,6 +81,8 @@ struct Operation {
     attempt: u32,
     /// Copies that were asked and may have stored it, or may yet: those that refused are not.
     exposed: usize,
+    /// A remove has found a value, at this attempt or an earlier one.
+    existed: bool,
     /// Why the last copy that refused did.
     refusal: Option<String>,
     deadline: Time,
@@ -171,11 +176,13 @@ impl Board {
             step: Step::Waiting,
             attempt: 0,
             exposed: 0,
+            existed: false,
             refusal: None,
             deadline: now.time + limit::OPERATION_TIME_MAX,
             hedged: false,
         };
         self.operations.running.insert(id, operation);
+        self.pace.note_client(now.time);
         self.arm(now.time + limit::COPY_ANSWER_TIME_MAX, Timer::Operation(id));
         self.start_operation(now, id);
         Ok(None)
@@ -306,6 +313,7 @@ impl Board {
             write,
             found,
             future_ms: Vec::new(),
+            own_waits: None,
         };
         if let Some(operation) = self.operations.running.get_mut(&id) {
             operation.step = Step::Writing(Box::new(writing));
@@ -317,25 +325,28 @@ impl Board {
 
     fn ask_to_write(&mut self, now: Now, id: u64, item: &Item, asks: Vec<Ask>) {
         let view = self.agreement([&item.key]);
+        let counted = self.view.as_ref().map_or(1, |view| view.new_boards().len());
+        let mut own = None;
+        let mut sent = Vec::new();
         let Some(operation) = self.operations.running.get_mut(&id) else {
             return;
         };
         operation.exposed += asks.len();
         let attempt = operation.attempt;
+        let asked = asks.iter().any(|ask| ask.to != self.me);
+        // Alone in a larger ring this board can only acknowledge with "one".
+        let others = asked || (counted > 1 && operation.consistency != Consistency::One);
         for Ask { to, hint } in asks {
             if to == self.me {
-                let store = {
-                    let batch = self.item_batch(item.clone());
-                    self.out.store(batch)
-                };
-                if hint {
-                    self.want_handover(now);
+                let stamp = item.record.version.stamp;
+                match &mut operation.step {
+                    Step::Writing(writing)
+                        if others && writing.found.is_none() && self.clock.is_untested(stamp) =>
+                    {
+                        writing.own_waits = Some(Ask { to, hint });
+                    }
+                    _ => own = Some(hint),
                 }
-                let purpose = StorePurpose::LocalWrite {
-                    operation: id,
-                    attempt,
-                };
-                self.stores.insert(store, purpose);
             } else {
                 let operation = tag(id, attempt);
                 let write = ReplicaWrite {
@@ -344,7 +355,42 @@ impl Board {
                     hint,
                     item: item.clone(),
                 };
-                self.send(now, &to, &Message::ReplicaWrite(write));
+                sent.push((to, Message::ReplicaWrite(write)));
+            }
+        }
+        for (to, message) in sent {
+            self.send(now, &to, &message);
+        }
+        if let Some(hint) = own {
+            self.write_own(id, attempt, item.clone(), hint);
+        }
+    }
+
+    /// Stores an item of an operation here.
+    fn write_own(&mut self, operation: u64, attempt: u32, item: Item, hint: bool) {
+        let key = item.key.clone();
+        let view = self.agreement([&key]);
+        let batch = self.item_batch(item);
+        let store = self.out.store(batch);
+        let purpose = StorePurpose::LocalWrite {
+            operation,
+            attempt,
+            accepted: Accepted { key, hint, view },
+        };
+        self.stores.insert(store, purpose);
+    }
+
+    /// Another board has taken the stamp of an operation: the own copy takes it as well.
+    fn stamp_taken(&mut self, id: u64) {
+        let Some(operation) = self.operations.running.get_mut(&id) else {
+            return;
+        };
+        let attempt = operation.attempt;
+        if let Step::Writing(writing) = &mut operation.step {
+            self.clock.prove(writing.item.record.version.stamp);
+            if let Some(Ask { hint, .. }) = writing.own_waits.take() {
+                let item = writing.item.clone();
+                self.write_own(id, attempt, item, hint);
             }
         }
     }

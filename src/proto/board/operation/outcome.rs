@@ -8,7 +8,7 @@ impl Board {
             return;
         };
         if now.time >= operation.deadline {
-            self.end_late(id);
+            self.end_late(now, id);
             return;
         }
         let key = operation.key.clone();
@@ -31,6 +31,15 @@ impl Board {
                 let more = writing.write.hedge();
                 let item = writing.item.clone();
                 let answered = operation.call.is_none();
+                // With "one" this board alone will do when nobody says otherwise.
+                let alone = operation.consistency == Consistency::One;
+                let own = writing
+                    .own_waits
+                    .take_if(|_| alone && writing.future_ms.is_empty());
+                let attempt = operation.attempt;
+                if let Some(Ask { hint, .. }) = own {
+                    self.write_own(id, attempt, item.clone(), hint);
+                }
                 self.ask_to_write(now, id, &item, more);
                 if answered {
                     STRAGGLER_TIME
@@ -90,7 +99,10 @@ impl Board {
                         Some(tombstone) => {
                             self.start_write(now, id, None, Some((tombstone, coverage)));
                         }
-                        None => self.found_nothing(id),
+                        None => {
+                            let newest = read.newest().map(|tombstone| tombstone.version);
+                            self.found_nothing(id, newest);
+                        }
                     }
                 }
                 read::Verdict::Unavailable { acks, needed } => {
@@ -117,7 +129,12 @@ impl Board {
             return;
         };
         match operation.goal {
-            Goal::Remove => self.start_write(now, id, None, None),
+            Goal::Remove => {
+                if let Some(operation) = self.operations.running.get_mut(&id) {
+                    operation.existed = true;
+                }
+                self.start_write(now, id, None, None);
+            }
             _ if stale && operation.consistency != Consistency::One => {
                 self.watch.count("read_repairs");
                 self.start_write(now, id, None, Some((record, coverage)));
@@ -142,20 +159,21 @@ impl Board {
         self.end(id, result);
     }
 
-    pub(super) fn found_nothing(&mut self, id: u64) {
+    pub(super) fn found_nothing(&mut self, id: u64, newest: Option<Version>) {
         let Some(operation) = self.operations.running.get(&id) else {
             return;
         };
         let result = match operation.goal {
             Goal::Remove => {
+                let existed = operation.existed;
                 let node = self.owner_of(&operation.key.clone());
                 Ok(Reply::Written {
                     node,
-                    version: Version {
+                    version: newest.unwrap_or(Version {
                         stamp: Stamp::default(),
                         node: self.me,
-                    },
-                    existed: false,
+                    }),
+                    existed,
                     coverage: Coverage::default(),
                 })
             }
@@ -179,7 +197,7 @@ impl Board {
         };
         let complete = writing.write.is_complete();
         let (record, found) = (writing.item.record.clone(), writing.found);
-        let existed = matches!(operation.goal, Goal::Remove);
+        let existed = operation.existed;
         let goal = operation.goal.clone();
         let key = operation.key.clone();
         if let Some(call) = operation.call.take() {
@@ -194,7 +212,6 @@ impl Board {
                 (Some(_), None) if matches!(goal, Goal::Get) => Err(CallError::NotFound),
                 (Some(coverage), None) => {
                     let (node, version) = (self.owner_of(&key), record.version);
-                    let existed = false;
                     Ok(Reply::Written {
                         node,
                         version,
@@ -231,12 +248,13 @@ impl Board {
         let Step::Writing(writing) = &operation.step else {
             return;
         };
-        for copy in writing.write.uncovered() {
-            self.copy_lags(now, copy);
+        let (key, copies) = (operation.key.clone(), writing.write.uncovered());
+        for copy in copies {
+            self.copy_lags(now, copy, &key);
         }
     }
 
-    pub(super) fn end_late(&mut self, id: u64) {
+    pub(super) fn end_late(&mut self, now: Now, id: u64) {
         let Some(operation) = self.operations.running.get(&id) else {
             return;
         };
@@ -246,8 +264,9 @@ impl Board {
                     write::Verdict::Done(coverage) | write::Verdict::Failed(coverage) => coverage,
                     write::Verdict::Waiting => Coverage::default(),
                 };
-                for copy in writing.write.uncovered() {
-                    self.handover.note_lagging(copy);
+                let (key, copies) = (operation.key.clone(), writing.write.uncovered());
+                for copy in copies {
+                    self.copy_lags(now, copy, &key);
                 }
                 self.end_write(id, coverage);
             }

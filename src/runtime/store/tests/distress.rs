@@ -31,7 +31,7 @@ fn store_of_a_newer_format_is_refused_untouched() {
     Bench::open(temp.path())
         .commit(vec![put("k", 1, "1")])
         .unwrap();
-    std::fs::write(temp.path().join("format"), "roundel store 2\n").unwrap();
+    std::fs::write(temp.path().join("format"), "roundel store 3\n").unwrap();
     let snapshot = || -> Vec<_> {
         let read = |path: std::path::PathBuf| {
             let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
@@ -44,7 +44,7 @@ fn store_of_a_newer_format_is_refused_untouched() {
     let before = snapshot();
     let error = Bench::start(temp.path(), no_levels()).1.unwrap_err();
     assert!(
-        matches!(error, OpenError::NewerFormat { got: 2, .. }),
+        matches!(error, OpenError::NewerFormat { got: 3, .. }),
         "{error}"
     );
     assert!(before == snapshot(), "the directory changed");

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::*;
 use crate::base::id::Id;
 use crate::base::item::{Item, Key, Record, Value};
-use crate::base::store::Change;
+use crate::base::store::{Change, Which};
 use crate::base::version::Version;
 
 mod distress;
@@ -100,11 +100,12 @@ impl Bench {
         let load = Load::Page {
             after: after.map(key),
             prefix: prefix.to_owned(),
+            which: Which::All,
             items_max: max.0,
             bytes_max: max.1,
         };
         match self.load(load).unwrap() {
-            Loaded::Page { items, more } => (items, more),
+            Loaded::Page { items, next } => (items, next.is_some()),
             other => panic!("a page was due, got {other:?}"),
         }
     }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::item::Value;
+use crate::base::tree::Tree;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -78,6 +79,15 @@ proptest! {
             }).collect();
             prop_assert_eq!((page, more), (held, false));
             let live = records.values().filter(|record| record.value.is_some()).count() as u64;
+            let mut tree = Tree::default();
+            for (key, record) in &records {
+                tree.replace(key, None, Some(record.version));
+            }
+            let removed = records.values().filter(|record| record.value.is_none()).count() as u64;
+            prop_assert_eq!(
+                bench.load(Load::Tree).unwrap(),
+                Loaded::Tree { tree, tombstones: removed }
+            );
             let status = bench.store.status();
             prop_assert_eq!(status.items, live);
             prop_assert_eq!(status.tombstones, records.len() as u64 - live);

@@ -1,0 +1,79 @@
+//! Further faults of the small world: links that are cut one way, media that write one batch after
+//! the other.
+
+use super::*;
+
+impl World {
+    /// Boards of different groups do not reach each other.
+    pub(in crate::proto::board) fn partition(&mut self, groups: &[&[usize]]) {
+        for (i, a) in groups.iter().enumerate() {
+            for b in &groups[i + 1..] {
+                for x in a.iter() {
+                    for y in b.iter() {
+                        self.cut.extend([(*x, *y), (*y, *x)]);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(in crate::proto::board) fn heal(&mut self) {
+        self.cut.clear();
+    }
+
+    /// Nothing the one sends reaches the others.
+    pub(in crate::proto::board) fn cut_one_way(&mut self, from: usize, to: &[usize]) {
+        self.cut.extend(to.iter().map(|to| (from, *to)));
+    }
+
+    /// How long this batch takes to be on the medium.
+    pub(super) fn commit_time(&mut self, index: usize, batch: &Batch) -> Duration {
+        let node = &mut self.nodes[index];
+        let Some(rate) = node.store_rate else {
+            return node.store_delay;
+        };
+        let bytes: usize = batch
+            .changes
+            .iter()
+            .map(|change| match change {
+                Change::Merge(item) => item.bytes(),
+                Change::Drop { .. } | Change::Meta { .. } => 0,
+            })
+            .sum();
+        let writing = Duration::from_micros(bytes as u64 * 1_000_000 / rate);
+        node.store_free = node.store_free.max(self.now) + writing;
+        node.store_free.since(self.now) + node.store_delay
+    }
+
+    /// Copies of the key on media of boards that run.
+    pub(in crate::proto::board) fn copies_of(&self, key: &str) -> usize {
+        let key = Key::new(key).unwrap();
+        let running = self.nodes.iter().filter(|node| node.running.is_some());
+        running
+            .filter(|node| {
+                let record = node.medium.items.get(&key);
+                record.is_some_and(|record| record.value.is_some())
+            })
+            .count()
+    }
+
+    /// The board has something due of this kind.
+    pub(in crate::proto::board) fn has_timer(&self, index: usize, timer: Timer) -> bool {
+        let running = self.nodes[index].running.as_ref();
+        running.is_some_and(|running| running.board.is_armed(timer))
+    }
+
+    /// Every board that runs forgets its tombstones, as when each copy has confirmed them.
+    pub(in crate::proto::board) fn collect_tombstones(&mut self) {
+        for node in self.nodes.iter_mut().filter(|node| node.running.is_some()) {
+            node.medium.items.retain(|_, record| record.value.is_some());
+        }
+    }
+
+    /// What follows the roster on the board's medium says that it was apart from others.
+    pub(in crate::proto::board) fn is_apart(&self, index: usize) -> bool {
+        let bytes = &self.nodes[index].medium.metas[META_ROSTER];
+        let (_, note) = Roster::from_bytes(bytes).unwrap();
+        note.first() == Some(&1)
+    }
+}

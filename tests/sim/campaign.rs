@@ -1,0 +1,232 @@
+//! A run of one seed from start to rest, and runs of many seeds on two threads.
+
+use std::cell::RefCell;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, Once};
+use std::time::Duration;
+
+use roundel::base::call::Call;
+use roundel::base::time::Time;
+
+use crate::checker;
+use crate::dice::Dice;
+use crate::fault::{Fault, Faults};
+use crate::mutant::Mutant;
+use crate::script;
+use crate::world::{Happening, World};
+
+/// When faults begin and end, and when a run ends, in virtual seconds.
+const MISCHIEF_FROM: u64 = 10;
+const MISCHIEF_UNTIL: u64 = 200;
+const END: u64 = 300;
+/// From the end of all faults to one ring, and to equal copies.
+const ONE_RING_WITHIN: Duration = Duration::from_secs(30);
+const EQUAL_WITHIN: Duration = Duration::from_secs(60);
+/// An operation at rest is answered within this.
+const ASK_TIME_MAX: Duration = Duration::from_secs(10);
+/// What follows from the last reads takes at most this long.
+const SETTLE_TIME: Duration = Duration::from_secs(3);
+/// Worlds that run at once.
+const THREADS: usize = 2;
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Outcome {
+    pub trace: u64,
+    pub steps: u64,
+    pub operations: usize,
+    /// What was broken.
+    pub broken: Option<String>,
+}
+
+/// What many runs came to.
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub runs: usize,
+    pub steps: u64,
+    pub operations: usize,
+    pub failures: Vec<(u64, String)>,
+}
+
+/// Runs one seed.
+pub fn run(seed: u64, mutant: Mutant, verbose: bool) -> Outcome {
+    let faults = Faults::draw(&mut Dice::new(seed.rotate_left(32)));
+    let mut world = World::new(seed, faults, mutant);
+    world.verbose = verbose;
+    let broken = catch(|| live(&mut world));
+    let broken = broken.map(|what| format!("at {:.6} s: {what}", world.now.0 as f64 / 1e6));
+    Outcome {
+        trace: world.trace,
+        steps: world.steps,
+        operations: world.model.operations.len(),
+        broken,
+    }
+}
+
+fn seconds(seconds: u64) -> Time {
+    Time(seconds * 1_000_000)
+}
+
+fn live(world: &mut World) {
+    world.tell(|| format!("{:?}", world.faults));
+    world.start_all();
+    world.run_until(seconds(MISCHIEF_FROM / 2));
+    world.begin_clients();
+    world.run_until(seconds(MISCHIEF_FROM));
+    world.mischief = true;
+    world.schedule(Duration::ZERO, Happening::Mischief);
+    world.run_until(seconds(MISCHIEF_UNTIL));
+    calm(world);
+    rest(world);
+    world.run_until(seconds(END));
+    check(checker::check_placed(world));
+    check(checker::check_equal(world));
+}
+
+fn check(result: Result<(), String>) {
+    if let Err(broken) = result {
+        panic!("{broken}");
+    }
+}
+
+/// Every fault ends and everybody is back.
+fn calm(world: &mut World) {
+    world.mischief = false;
+    let quiet = Faults::none(world.faults.nodes);
+    world.faults = Faults {
+        keys: world.faults.keys,
+        think: world.faults.think,
+        ..quiet
+    };
+    world.apply(Fault::Heal);
+    for node in 0..world.nodes.len() {
+        world.nodes[node].clock_off_ms = 0;
+        if world.mutant != Mutant::SyncSkipped {
+            world.apply(Fault::Lie(node, false));
+        }
+        world.apply(Fault::Full(node, false));
+        world.apply(Fault::Slow(node, Duration::ZERO));
+        let paused = world.nodes[node].paused_until;
+        world.nodes[node].paused_until = paused.min(world.now);
+        if world.nodes[node].store.is_err() && !world.nodes[node].retired {
+            // A card whose roster cannot be read: the owner puts in another.
+            world.apply(Fault::LoseCard(node));
+        }
+        world.apply(Fault::Start(node));
+    }
+}
+
+/// One ring, equal copies, everything acknowledged there and nothing removed back.
+fn rest(world: &mut World) {
+    world.run_for(Duration::from_secs(5));
+    world.clients = false;
+    let calm = Time(world.now.0 - 5_000_000);
+    wait(world, calm + ONE_RING_WITHIN, |world| {
+        let ring = checker::check_one_ring(world);
+        if world.now.0.is_multiple_of(1_000_000) {
+            world.rejoin();
+        }
+        ring
+    });
+    // Lost cards are struck by hand, as their owner would.
+    for id in std::mem::take(&mut world.lost) {
+        let up = world.up();
+        if let Some(node) = world.dice.pick(&up) {
+            world.ask(node, Call::Forget { id }, ASK_TIME_MAX);
+        }
+    }
+    let forgotten = world.now;
+    wait(world, forgotten + EQUAL_WITHIN, checker::check_placed);
+    // A write that was never acknowledged may lie on one copy; reading all of them settles it.
+    let settled = world.now;
+    for key in 0..world.model.keys() {
+        wait(world, settled + EQUAL_WITHIN, |world| {
+            let answer = script::read_all(world, key)?;
+            world.model.check_at_rest(key, &answer)
+        });
+    }
+    world.run_for(SETTLE_TIME);
+}
+
+/// Runs until a condition holds, at most until a time.
+pub fn wait(world: &mut World, until: Time, condition: impl Fn(&mut World) -> Result<(), String>) {
+    loop {
+        match condition(world) {
+            Ok(()) => return,
+            Err(broken) if world.now >= until => panic!("not in time: {broken}"),
+            Err(_) => world.run_for(Duration::from_millis(100)),
+        }
+    }
+}
+
+/// Runs seeds on two threads until all have run or `enough` failed.
+pub fn run_many(seeds: &[u64], mutant: Mutant, enough: usize) -> Tally {
+    let next = AtomicUsize::new(0);
+    let stop = AtomicBool::new(false);
+    let tally = Mutex::new(Tally::default());
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(&seed) = seeds.get(index) else {
+                        return;
+                    };
+                    let outcome = run(seed, mutant, false);
+                    let mut tally = tally.lock().unwrap();
+                    tally.runs += 1;
+                    tally.steps += outcome.steps;
+                    tally.operations += outcome.operations;
+                    if let Some(broken) = outcome.broken {
+                        if mutant == Mutant::None {
+                            println!("{}", failure(seed, &broken));
+                        }
+                        tally.failures.push((seed, broken));
+                    }
+                    if tally.failures.len() >= enough {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    tally.into_inner().unwrap()
+}
+
+/// What a failing seed prints.
+pub fn failure(seed: u64, broken: &str) -> String {
+    format!(
+        "seed {seed} {broken}\n  replay: ROUNDEL_SEED={seed} cargo test --release --test sim \
+         replay -- --nocapture"
+    )
+}
+
+thread_local! {
+    /// What the panic on this thread said, while one is caught.
+    static CAUGHT: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Runs something whose panics are findings; returns what the panic said.
+fn catch(run: impl FnOnce()) -> Option<String> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let caught = CAUGHT.with_borrow_mut(|caught| match caught {
+                Some(text) => {
+                    *text = info.to_string();
+                    true
+                }
+                None => false,
+            });
+            if !caught {
+                usual(info);
+            }
+        }));
+    });
+    CAUGHT.set(Some(String::new()));
+    let result = panic::catch_unwind(AssertUnwindSafe(run));
+    let said = CAUGHT.take().unwrap_or_default();
+    result.is_err().then_some(said)
+}

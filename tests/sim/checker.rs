@@ -1,0 +1,189 @@
+//! The invariants of the world: every hundred steps, and at rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use roundel::base::call::NodeState;
+use roundel::base::id::Id;
+use roundel::base::item::Key;
+use roundel::base::limit;
+use roundel::proto::board::META_ROSTER;
+use roundel::proto::placement::View;
+use roundel::proto::roster::Roster;
+
+use crate::dice::mix_bytes;
+use crate::model::Model;
+use crate::world::World;
+
+/// A call is answered within this: an operation's five seconds and some for the driver's lag.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(7);
+
+/// What must hold at any moment.
+pub fn check_world(world: &mut World) -> Result<(), String> {
+    check_holders(world)?;
+    check_placement(world)?;
+    check_answers(world)
+}
+
+/// No acknowledged put is without an intact holder.
+fn check_holders(world: &World) -> Result<(), String> {
+    for index in 0..world.model.keys() {
+        let Some(demand) = world.model.demand(index) else {
+            continue;
+        };
+        if !demand.is_put || demand.may_be_removed {
+            continue;
+        }
+        let key = Model::key(index);
+        let holds = |version| version >= demand.version;
+        if !(world.nodes.iter()).any(|node| node.version(&key).is_some_and(holds)) {
+            return Err(format!(
+                "key{index} has no holder; acknowledged was {demand:?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Where rosters place keys, by their digests, and the rosters that have been looked at.
+#[derive(Debug, Default)]
+pub struct Placements {
+    by_digest: BTreeMap<u64, Vec<Vec<Id>>>,
+    known: BTreeSet<u64>,
+}
+
+/// Equal rosters place every key on the same boards, each on as many as there must be.
+fn check_placement(world: &mut World) -> Result<(), String> {
+    for node in world.nodes.iter().filter(|node| node.is_up()) {
+        let store = node.store.as_ref().ok();
+        let Some(bytes) = store.and_then(|store| store.meta(META_ROSTER)) else {
+            continue;
+        };
+        if !world.placements.known.insert(mix_bytes(0, bytes)) {
+            continue;
+        }
+        let (roster, _) = Roster::from_bytes(bytes).map_err(|error| error.to_string())?;
+        let Some(view) = View::of(&roster) else {
+            continue;
+        };
+        let keys = (0..world.model.keys()).map(Model::key);
+        let copies: Vec<_> = keys.map(|key| view.target(&key.point())).collect();
+        for copies in &copies {
+            let distinct: BTreeSet<_> = copies.iter().collect();
+            let count = view.new_boards().len().min(limit::COPIES_MAX);
+            if distinct.len() != copies.len() || copies.len() != count {
+                return Err(format!("a key is placed on {copies:?}"));
+            }
+        }
+        let placed = &mut world.placements.by_digest;
+        let first = placed
+            .entry(roster.digest())
+            .or_insert_with(|| copies.clone());
+        if *first != copies {
+            return Err("equal rosters place a key differently".into());
+        }
+    }
+    Ok(())
+}
+
+/// Every call to a board that runs is answered in time.
+fn check_answers(world: &World) -> Result<(), String> {
+    for node in &world.nodes {
+        let Some(running) = &node.running else {
+            continue;
+        };
+        for operation in running.waiting.values() {
+            let operation = &world.model.operations[*operation];
+            let since = operation.asked.max(node.paused_until);
+            if world.now.since(since) > ANSWER_TIME_MAX {
+                return Err(format!("no answer in time to {operation:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One ring of exactly the boards that run: each sees all of them, alive and settled.
+pub fn check_one_ring(world: &mut World) -> Result<(), String> {
+    let up: Vec<usize> = world.up();
+    let mut expected: Vec<Id> = up.iter().map(|i| world.nodes[*i].card.id()).collect();
+    expected.sort();
+    let mut clusters = BTreeSet::new();
+    for index in up {
+        let Some(overview) = world.overview(index) else {
+            return Err(format!("board {index} gives no overview"));
+        };
+        let members = overview.members.iter();
+        let alive: Vec<Id> = members.filter(|m| m.alive).map(|m| m.id).collect();
+        if alive != expected || overview.state != NodeState::Active || !overview.settled {
+            return Err(format!(
+                "board {index} is {:?}, settled {}, and sees {} of {} boards alive",
+                overview.state,
+                overview.settled,
+                alive.len(),
+                expected.len()
+            ));
+        }
+        clusters.insert(overview.cluster.map(|cluster| cluster.id));
+    }
+    match clusters.len() {
+        1 => Ok(()),
+        count => Err(format!("{count} rings")),
+    }
+}
+
+/// One ring, rosters are equal on flash, and nobody holds what it is no copy of.
+pub fn check_placed(world: &mut World) -> Result<(), String> {
+    check_one_ring(world)?;
+    let up = world.up();
+    let rosters: BTreeSet<u64> = up
+        .iter()
+        .map(|index| world.nodes[*index].roster().map_or(0, |r| r.digest()))
+        .collect();
+    if rosters.len() != 1 {
+        return Err(format!("{} different rosters on flash", rosters.len()));
+    }
+    let view = view(world)?;
+    for key in held(world) {
+        let copies = view.target(&key.point());
+        for index in &up {
+            let node = &world.nodes[*index];
+            if node.version(&key).is_some() && !copies.contains(&node.card.id()) {
+                return Err(format!("board {index} holds {key} and is no copy of it"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Every copy of every key holds the same.
+pub fn check_equal(world: &World) -> Result<(), String> {
+    let view = view(world)?;
+    for key in held(world) {
+        let copies = view.target(&key.point());
+        let up = world.up().into_iter().map(|index| &world.nodes[index]);
+        let copies = up.filter(|node| copies.contains(&node.card.id()));
+        let versions: BTreeSet<_> = copies.map(|node| node.version(&key)).collect();
+        if versions.len() != 1 {
+            return Err(format!("the copies of {key} differ: {versions:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// The placement of the roster on flash.
+fn view(world: &World) -> Result<View, String> {
+    let first = world.up().first().copied().ok_or("nobody runs")?;
+    let roster = world.nodes[first].roster().ok_or("no roster on flash")?;
+    View::of(&roster).ok_or_else(|| "no placement".into())
+}
+
+/// Every key somebody holds.
+fn held(world: &World) -> BTreeSet<Key> {
+    let mut keys = BTreeSet::new();
+    for index in world.up() {
+        let store = world.nodes[index].store.as_ref();
+        keys.extend(store.into_iter().flat_map(|store| store.keys().cloned()));
+    }
+    keys
+}
