@@ -6,6 +6,9 @@
 //! one exchange. Each probe carries the sender's digest, so that a board that missed a change
 //! finds out within a probe or two. A change is on this board's flash before any message that
 //! follows from it leaves (`after` of a transmit).
+//!
+//! In mode `partial` neighbours' rosters differ by design: digests in probes say nothing there, and
+//! a board is told only what its own neighbourhood lacks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -265,3 +265,63 @@ fn rings_founded_apart_become_one_and_a_quiet_ring_writes_nothing() {
     world.run_for(SECOND * 60);
     assert_eq!(world.commits, commits, "commits of a ring at rest");
 }
+
+fn count_of(world: &mut World, at: usize, name: &str) -> u64 {
+    let counters = world.overview(at).counters;
+    let found = counters.iter().find(|(known, _)| *known == name);
+    found.map_or(0, |(_, count)| *count)
+}
+
+#[test]
+fn neighbours_whose_rosters_differ_exchange_them_no_more_than_now_and_then() {
+    let (mut world, all) = formed(24);
+    put_many(&mut world, &all, 60);
+    world.run_for(SECOND * 20);
+    world.sent.clear();
+    world.run_for(SECOND * 60);
+    // Seven questions a second keep the pointers; rosters are compared each 8 to 12 seconds, which
+    // are 150 bytes a second of answers, and nothing is pushed.
+    let bytes_of = |kind: u8| world.sent.get(&kind).copied().unwrap_or_default();
+    let calls = bytes_of(0x13) / all.len() / 60;
+    let replies = bytes_of(0x14) / all.len() / 60;
+    assert!(calls < 500, "{calls} bytes of calls a board and second");
+    assert!(
+        replies < 4_000,
+        "{replies} bytes of replies a board and second"
+    );
+    assert_eq!(bytes_of(0x02) + bytes_of(0x03) + bytes_of(0x19), 0);
+    for board in all {
+        assert_eq!(count_of(&mut world, board, "views_heard"), 0);
+    }
+}
+
+#[test]
+fn nobody_is_given_up_and_no_tombstone_goes_by_the_word_of_a_neighbourhood() {
+    let mut world = World::new(20);
+    world.ring_mode = RingMode::Partial;
+    world.grace_time = SECOND * 10;
+    world.tombstone_age = SECOND * 5;
+    world.start_all();
+    let all: Vec<usize> = (0..20).collect();
+    wait_ideal(&mut world, &all, SECOND * 60);
+    put_many(&mut world, &all, 20);
+    assert_eq!(world.remove(3, "key5"), Ok(true));
+    world.run_for(SECOND * 60);
+    assert_eq!(count_of(&mut world, 3, "tombstones_collected"), 0);
+    world.kill(7);
+    world.run_for(SECOND * 60);
+    let absent = world.nodes[7].id;
+    for board in all.iter().filter(|board| **board != 7) {
+        assert_eq!(count_of(&mut world, *board, "boards_given_up"), 0);
+        let members = world.overview(*board).members;
+        let known = members.iter().filter(|member| member.id == absent);
+        assert!(known.clone().all(|m| !m.alive && m.giving_up.is_none()));
+    }
+    // The board is back with a copy of what was removed without it.
+    assert_eq!(world.remove(1, "key9"), Ok(true));
+    world.start(7);
+    wait_ideal(&mut world, &all, SECOND * 30);
+    for board in &all {
+        assert!(world.get(*board, "key9").is_err(), "key9 at {board}");
+    }
+}

@@ -405,19 +405,7 @@ fn variant(message: &Message) -> (u8, u8) {
         Message::HelloAck { .. } => (1, 0),
         Message::Swim { .. } => (2, 0),
         Message::Suspect(_) => (3, 0),
-        Message::RingCall { body, .. } => {
-            let which = match body {
-                RingCall::Join { .. } => 0,
-                RingCall::Roster { .. } => 1,
-                RingCall::Digest(_) => 2,
-                RingCall::List { .. } => 3,
-                RingCall::Relay(_) => 4,
-                RingCall::GiveUp { .. } => 5,
-                RingCall::Ask { .. } => 6,
-                RingCall::Operate(_) => 7,
-            };
-            (4, which)
-        }
+        Message::RingCall { body, .. } => (4, ring_call_variant(body)),
         Message::RingReply { body, .. } => {
             let which = match body {
                 RingReply::Roster(_) => 0,
@@ -473,6 +461,19 @@ fn variant(message: &Message) -> (u8, u8) {
             };
             (13, which)
         }
+    }
+}
+
+fn ring_call_variant(call: &RingCall) -> u8 {
+    match call {
+        RingCall::Join { .. } => 0,
+        RingCall::Roster { .. } => 1,
+        RingCall::Digest(_) => 2,
+        RingCall::List { .. } => 3,
+        RingCall::Relay(_) => 4,
+        RingCall::GiveUp { .. } => 5,
+        RingCall::Ask { .. } => 6,
+        RingCall::Operate(_) => 7,
     }
 }
 
