@@ -146,6 +146,9 @@ pub const CLOCK_DRIFT_MAX: Duration = Duration::from_secs(300);
 pub const LEAVE_TIME_MAX: Duration = Duration::from_secs(60);
 /// Blocks of 256 cells compared in one message: their digests take a third of a frame at most.
 pub const SYNC_BLOCKS_MAX: usize = 48;
+/// Boards for which the shared cells are kept ready, 8 KiB each; laying them out takes a
+/// millisecond.
+pub const SHARED_CELLS_KEPT_MAX: usize = 32;
 /// Tombstones that one board remembers as confirmed by all; more wait for these to go.
 pub const COLLECTED_MAX: usize = 4_096;
 /// A removed key's tombstone may go this long after every board has confirmed it: nothing older

@@ -62,7 +62,7 @@ struct Comparison {
     aim: Aim,
     view: Arc<View>,
     /// What both should hold.
-    shared: CellSet,
+    shared: Arc<CellSet>,
     tree: Tree,
     /// Blocks whose cells have not been compared yet.
     left: Vec<u8>,
@@ -76,6 +76,8 @@ pub(super) struct Sync {
     running: BTreeMap<u64, Comparison>,
     /// What differed in passing, to be looked at again.
     suspected: Option<(Id, CellSet)>,
+    /// What this board shares with others by the roster of this digest, as far as it was asked.
+    shared: (u64, BTreeMap<Id, Arc<CellSet>>),
     /// Items were written since the last comparison in passing.
     written: bool,
     last: Time,
@@ -99,7 +101,7 @@ impl Board {
     pub(super) fn compare_with(&mut self, now: Now, peer: Id, aim: Aim) {
         let Some(view) = self.view() else { return };
         let operation = self.out.draw();
-        let shared = view.shared_cells(&self.me, &peer);
+        let shared = self.shared_with(&view, &peer);
         let comparison = Comparison {
             peer,
             aim,
@@ -115,6 +117,20 @@ impl Board {
         let load = self.out.load(Load::Tree);
         self.loads.insert(load, LoadPurpose::SyncBegin(operation));
         self.arm(now.time + STEP_TIME, Timer::Comparison(operation));
+    }
+
+    /// The cells that both boards hold copies of.
+    fn shared_with(&mut self, view: &View, peer: &Id) -> Arc<CellSet> {
+        let (digest, known) = &mut self.sync.shared;
+        if *digest != view.digest() || known.len() >= limit::SHARED_CELLS_KEPT_MAX {
+            *digest = view.digest();
+            known.clear();
+        }
+        let me = self.me;
+        let shared = known
+            .entry(*peer)
+            .or_insert_with(|| Arc::new(view.shared_cells(&me, peer)));
+        shared.clone()
     }
 
     /// The tree is here: the root goes out.
@@ -168,7 +184,7 @@ impl Board {
         let body = match (view, result) {
             (None, _) => SyncResponse::OtherView,
             (Some(view), Ok(Loaded::Tree { tree, .. })) => {
-                let shared = view.shared_cells(&self.me, &from);
+                let shared = self.shared_with(&view, &from);
                 match body {
                     SyncRequest::Root { root, .. } => compare_roots(&tree, &shared, root),
                     SyncRequest::Cells { repair, blocks, .. } => {
