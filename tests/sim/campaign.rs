@@ -1,6 +1,6 @@
 //! A run of one seed from start to rest, and runs of many seeds on two threads.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, Once};
@@ -137,14 +137,20 @@ fn rest(world: &mut World) {
         }
     }
     let forgotten = world.now;
-    wait(world, forgotten + EQUAL_WITHIN, checker::check_placed);
-    // A write that was never acknowledged may lie on one copy; reading all of them settles it.
-    let settled = world.now;
+    wait(world, forgotten + EQUAL_WITHIN, |world| {
+        checker::check_placed(world)?;
+        checker::check_equal(world)
+    });
+    // Nobody writes any more, so the first answer must be right.
     for key in 0..world.model.keys() {
-        wait(world, settled + EQUAL_WITHIN, |world| {
-            let answer = script::read_all(world, key)?;
-            world.model.check_at_rest(key, &answer)
+        let answered = Cell::new(None);
+        let until = world.now + ASK_TIME_MAX;
+        wait(world, until, |world| {
+            answered.set(Some(script::read_all(world, key)?));
+            Ok(())
         });
+        let answer = answered.take().expect("it waited for one");
+        check(world.model.check_at_rest(key, &answer));
     }
     world.run_for(SETTLE_TIME);
 }

@@ -27,6 +27,8 @@ use crate::wire::peer::{Message, RangePage};
 
 /// Tombstones of one question: their list fits a frame.
 const PAGE_ITEMS: usize = 512;
+/// Tombstones are looked at no more often than this.
+const LOOK_INTERVAL: Duration = Duration::from_secs(8);
 /// A question that nobody has answered for so long is given up.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 
@@ -51,6 +53,7 @@ pub(super) struct Collect {
     /// Where the next page of tombstones begins.
     after: Option<Key>,
     loading: bool,
+    looked: Option<Time>,
 }
 
 impl Board {
@@ -68,10 +71,15 @@ impl Board {
         }
         let late = |(_, question): &(u64, Question)| now.time.since(question.asked) >= ANSWER_TIME;
         self.collect.question.take_if(|question| late(question));
-        let busy = self.collect.question.is_some() || self.collect.loading;
+        let early = self
+            .collect
+            .looked
+            .is_some_and(|at| now.time.since(at) < LOOK_INTERVAL);
+        let busy = self.collect.question.is_some() || self.collect.loading || early;
         if busy || !self.absent_members().is_empty() || !self.is_settled_member() {
             return;
         }
+        self.collect.looked = Some(now.time);
         let load = self.out.load(Load::Tree);
         self.loads.insert(load, LoadPurpose::TombstoneCount);
         self.collect.loading = true;

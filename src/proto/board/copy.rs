@@ -110,8 +110,7 @@ impl Board {
     }
 
     /// The batch every write of an item becomes, here and for others.
-    pub(super) fn item_batch(&mut self, item: crate::base::item::Item) -> Batch {
-        self.sync.note_written();
+    pub(super) fn item_batch(&self, item: crate::base::item::Item) -> Batch {
         Batch {
             changes: vec![Change::Merge(item)],
             high_water: Some(self.clock.high_water()),

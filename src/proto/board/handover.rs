@@ -641,6 +641,10 @@ impl Board {
                 pass.failed.insert(from);
                 pass.other_view = true;
             }
+            WriteResult::Future { .. } => {
+                // Stamped by a clock that ran ahead: it stays here, and everything else goes on.
+                self.watch.count("stamps_quarantined");
+            }
             _ => {
                 pass.failed.insert(from);
             }

@@ -4,10 +4,9 @@
 //! those blocks that differ. What comes out is a set of cells; each side then offers what it holds
 //! in them, and only that (`handover.rs`). Equal copies cost two small frames, whatever they hold.
 //!
-//! Start: a board that is back or lags is compared at once ([`Aim::Repair`]). Steady state: now
-//! and then a random other board is compared in passing; writes on their way make cells differ for
-//! a moment, so only what differs twice in a row is repaired. With nothing written this happens
-//! once a minute and touches no flash. Distress: another roster, a silent board or an unreadable
+//! Start: a board that is back or lags is compared at once ([`Aim::Repair`]). Steady state: each
+//! other board is compared in passing once in [`ROUND_TIME`]; writes on their way make cells differ
+//! for a moment, so only what differs twice in a row is repaired. This touches no flash. Distress: another roster, a silent board or an unreadable
 //! store ends a comparison without a finding; it is made again.
 //!
 //! While boards join or leave nothing is compared: the hand-over offers everything then. So it is
@@ -22,17 +21,18 @@ use super::{Board, LoadPurpose, Phase, Timer};
 use crate::base::cell::{Cell, CellSet};
 use crate::base::id::Id;
 use crate::base::limit;
-use crate::base::rng::RngExt;
 use crate::base::store::{Load, Loaded, StoreError};
 use crate::base::time::{Now, Time};
 use crate::base::tree::{NodeDigest, Tree};
 use crate::proto::placement::View;
 use crate::wire::peer::{Message, SyncRequest, SyncResponse};
 
-/// Between two comparisons in passing, ms, while items are written.
-const BUSY_PERIOD_MS: (u64, u64) = (8_000, 12_000);
-/// A comparison in passing is made at least this often.
-const QUIET_PERIOD: Duration = Duration::from_secs(60);
+/// Every other board is compared in passing within this, in rings up to a few dozen boards.
+const ROUND_TIME: Duration = Duration::from_secs(50);
+/// Between two comparisons in passing lies at least this.
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// And at most this, so that tombstones are looked after.
+const INTERVAL_MAX: Duration = Duration::from_secs(10);
 /// What differed in passing is looked at again after this.
 const RECHECK_TIME: Duration = Duration::from_secs(1);
 /// One step of a comparison is answered within this.
@@ -78,16 +78,11 @@ pub(super) struct Sync {
     suspected: Option<(Id, CellSet)>,
     /// What this board shares with others by the roster of this digest, as far as it was asked.
     shared: (u64, BTreeMap<Id, Arc<CellSet>>),
-    /// Items were written since the last comparison in passing.
-    written: bool,
-    last: Time,
+    /// Who was compared in passing last, and when: the next in id order follows.
+    last: Option<(Id, Time)>,
 }
 
 impl Sync {
-    pub(super) fn note_written(&mut self) {
-        self.written = true;
-    }
-
     pub(super) fn check_invariants(&self) {
         assert!(
             self.running.len() <= limit::ROSTER_MAX,
@@ -317,9 +312,13 @@ impl Board {
         }
     }
 
-    /// Compares with a random board in passing, when that is due.
+    /// Compares with the next board in passing, when that is due.
     pub(super) fn sync_round(&mut self, now: Now) {
-        let wait = self.jitter_ms(BUSY_PERIOD_MS.0, BUSY_PERIOD_MS.1);
+        let others = self.present_others();
+        let share = ROUND_TIME / others.len().max(1) as u32;
+        let interval = share.clamp(INTERVAL_MIN, INTERVAL_MAX);
+        let wait_ms = interval.as_millis() as u64;
+        let wait = self.jitter_ms(wait_ms * 9 / 10, wait_ms);
         self.rearm(now.time + wait, Timer::AntiEntropy);
         let comparable = self.view().is_some_and(|view| view.is_comparable());
         if self.phase != Phase::Joined || !comparable {
@@ -328,22 +327,22 @@ impl Board {
         }
         self.collect_round(now);
         let again = self.sync.suspected.as_ref().map(|(peer, _)| *peer);
-        let due = self.sync.written || now.time.since(self.sync.last) >= QUIET_PERIOD;
-        if again.is_none() && !due {
+        if let Some(peer) = again.filter(|peer| others.contains(peer)) {
+            self.compare_with(now, peer, Aim::Passing);
             return;
         }
-        let others = self.present_others();
-        let peer = match again.filter(|peer| others.contains(peer)) {
-            Some(peer) => peer,
-            None if others.is_empty() => return,
-            None => {
-                self.sync.suspected = None;
-                self.sync.written = false;
-                self.sync.last = now.time;
-                others[self.rng.random_range(0..others.len())]
-            }
-        };
-        self.compare_with(now, peer, Aim::Passing);
+        self.sync.suspected = None;
+        let last = self.sync.last;
+        if last.is_some_and(|(_, at)| now.time.since(at) < share * 9 / 10) {
+            return;
+        }
+        let after = others
+            .iter()
+            .find(|id| last.is_none_or(|(last, _)| **id > last));
+        if let Some(peer) = after.or(others.first()).copied() {
+            self.sync.last = Some((peer, now.time));
+            self.compare_with(now, peer, Aim::Passing);
+        }
     }
 }
 
