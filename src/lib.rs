@@ -87,6 +87,7 @@
 //!                 (put, get, remove at the coordinator), copy (the copy's side), handover,
 //!                 sync (copies are compared), collect (tombstones go), gossip (rosters travel),
 //!                 link (streams and hellos), scan, pointers (lookups),
+//!                 routing (mode partial: the machine's questions carried, joins, lookups),
 //!                 overview (what it says of itself), outbox; world, scenario*: its tests
 //!   ssdp/         advertiser  searcher  cache         session/      the hello
 //!   roster/       who belongs, a CRDT                 detector/     SWIM, votes: who is there
@@ -169,6 +170,21 @@
 //!   mode is a parameter of the cluster.* Rejected: classical Chord at every size (joins that must
 //!   stabilise; most loaded board 4.4 × the mean against 1.23), and a threshold at which the
 //!   protocol would change under a running ring.
+//! - *In mode `partial` pointers say whom to ask, the roster says who holds.* A board's roster is a
+//!   window of the eight nearest boards on each side ([`proto::roster`]), gossiped and persisted as
+//!   in mode `full`; what leaves the window is forgotten, not removed. Copies are placed over the
+//!   window; operations, offers and hand-overs agree on the copies of their keys
+//!   (`View::agreement` in [`proto::placement`]) where mode `full` agrees on the whole roster. Who
+//!   holds no copy of a key hands the operation to a board that does. Rejected: copies by the
+//!   pointers (a live view, as above), and the asker coordinating over a window it was sent (two
+//!   askers with windows of different age would share no copy).
+//! - *A joiner in mode `partial` is sent on until it asks the board before its place*, enters that
+//!   board's roster, then joins the pointers there, and counts when it has both its ranges and its
+//!   place. Rejected: pointers first; lookups would come to a board its neighbours do not know.
+//! - *A board that comes back in mode `partial` goes on with the pointers its roster names* instead
+//!   of joining as new, as Zave has it: when the power was cut for all there is nobody to join. To
+//!   the rules it was slow. Neighbours that the roster knows and the pointers do not are asked as
+//!   if the successor had named them; so a ring cut in two becomes one again.
 //! - *A lookup by `id` asks the ring of the boards' own ids, among those that are there; a lookup
 //!   by `key` asks the placement, there or not.* Rejected: one ring for both. Pointers are of use
 //!   only to boards that answer; ownership must not move when a board is absent.
@@ -226,8 +242,8 @@
 //!
 //! # Where later parts go
 //!
-//! - *Boards in mode `partial`*: its machine is there (`proto/ring/partial/`, proved in
-//!   `tests/scale`); `proto/board` is to drive it where `RingMode` in [`base::member`] says so.
+//! - *Comparing copies by tree, collecting tombstones and giving up boards in mode `partial`*:
+//!   `proto/board` does these over a roster that all boards share, and leaves them off there.
 //! - *Consensus and strong operations*: `proto/consensus`, joined in `proto/board`; `Consistency`
 //!   in [`base::call`] grows.
 //! - *Cluster keys, a MAC on frames*: `security`, and `proto/session` for the hello;

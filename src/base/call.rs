@@ -6,11 +6,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::endpoint::{Name, SocketAddr};
 use super::id::Id;
 use super::item::{Item, Key, Value};
-use super::member::{Cluster, ClusterId, Standing};
+use super::member::{Cluster, ClusterId, RingMode, Standing};
 use super::version::Version;
 
 /// Names a call until its reply has come.
@@ -18,7 +19,7 @@ use super::version::Version;
 pub struct CallId(pub u64);
 
 /// How many copies must agree.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Consistency {
     /// One copy.
     One,
@@ -129,7 +130,7 @@ pub enum Call {
 }
 
 /// How well an operation was covered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coverage {
     /// Copies that have it on stable storage, or that answered.
     pub acks: usize,
@@ -261,7 +262,7 @@ pub enum Reply {
 }
 
 /// What became of a write that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WriteOutcome {
     /// Nothing was written anywhere.
     NotWritten,
@@ -465,6 +466,8 @@ pub enum Event {
     Founded(ClusterId),
     /// This board joined one.
     Joined(ClusterId),
+    /// The ring this board joined runs in another mode than this board would found one in.
+    ModeAdopted(RingMode),
     /// Two rings became one.
     Merged {
         /// The id that survives.

@@ -26,6 +26,14 @@ pub const ROSTER_MAX: usize = 1_024;
 pub const POINTS_PER_BOARD: u32 = 128;
 /// Successors a board lists.
 pub const SUCCESSORS_MAX: usize = 8;
+/// Boards a board's roster keeps on each side of it in mode `partial`: as many as it lists
+/// successors, so that its neighbours' copies and the boards that stand in for them are among them.
+pub const NEIGHBOURS_PER_SIDE: usize = SUCCESSORS_MAX;
+/// Boards outside the roster whose addresses a board remembers in mode `partial`: fingers and
+/// what lookups passed lately.
+pub const LEARNT_CONTACTS_MAX: usize = 4_096;
+/// Times a joiner is sent on to a board nearer to its place in mode `partial`.
+pub const JOIN_HOPS_MAX: u32 = 32;
 /// Times a request is passed on from board to board.
 pub const FORWARD_HOPS_MAX: u8 = 8;
 

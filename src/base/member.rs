@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::endpoint::{Name, SocketAddr};
 use super::id::Id;
+use super::limit;
 
 /// How a board stands to the ring. The order is the order in which it may change within one
 /// generation.
@@ -82,6 +83,33 @@ impl fmt::Debug for ClusterId {
 pub enum RingMode {
     /// Every board knows the whole roster; up to 1,024 boards.
     Full,
+    /// Classical Chord: a board knows its neighbourhood and asks its way further.
+    Partial,
+}
+
+impl RingMode {
+    /// As it is written in configurations and shown to people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RingMode::Full => "full",
+            RingMode::Partial => "partial",
+        }
+    }
+
+    /// Reads what [`RingMode::as_str`] writes.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [RingMode::Full, RingMode::Partial]
+            .into_iter()
+            .find(|mode| mode.as_str() == word)
+    }
+
+    /// Points a board has on the ring.
+    pub fn points(self) -> u32 {
+        match self {
+            RingMode::Full => limit::POINTS_PER_BOARD,
+            RingMode::Partial => 1,
+        }
+    }
 }
 
 /// What the founder settled for good.

@@ -55,6 +55,9 @@ pub async fn run(args: Args, out: &mut Out) -> Result<(), Failure> {
         "{}",
         table_of(&state.cluster.nodes, &this.hash, out.paint)
     )?;
+    if let Some(caveat) = state.cluster.caveat() {
+        writeln!(out, "{caveat}")?;
+    }
     Ok(())
 }
 

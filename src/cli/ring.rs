@@ -58,6 +58,9 @@ pub async fn run(args: Args, out: &mut Out) -> Result<(), Failure> {
     }
     writeln!(out)?;
     write!(out, "{}", nodes::table_of(nodes, &this.hash, out.paint))?;
+    if let Some(caveat) = state.cluster.caveat() {
+        writeln!(out, "{caveat}")?;
+    }
     Ok(())
 }
 

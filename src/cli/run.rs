@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::failure::{Failure, Kind};
 use super::log;
 use crate::base::endpoint::Name;
+use crate::base::member::RingMode;
 use crate::config::{Config, File, Overrides};
 
 /// Where a system service keeps its data.
@@ -35,6 +36,10 @@ pub struct Args {
     /// Meet only boards of this cluster [default: roundel].
     #[arg(long, value_name = "NAME")]
     cluster: Option<Name>,
+    /// When this board founds the ring: "full", or "partial" for more than 1,024 boards; a board
+    /// that joins takes the ring's mode [default: full].
+    #[arg(long, value_name = "MODE", value_parser = ["full", "partial"])]
+    ring_mode: Option<String>,
     /// What people call this board [default: two words from its id].
     #[arg(long, value_name = "NAME")]
     name: Option<Name>,
@@ -84,6 +89,7 @@ fn configure(args: Args) -> Result<Config, Failure> {
         port: args.port,
         cluster: args.cluster,
         name: args.name,
+        ring_mode: args.ring_mode.as_deref().and_then(RingMode::from_word),
         reply_delay_mean_ms: args.reply_delay_mean_ms,
     };
     let config = Config::check(&file, flags, default.unwrap_or_default())

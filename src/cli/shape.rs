@@ -54,8 +54,20 @@ pub struct Cluster {
     /// Copies of an item.
     #[serde(default)]
     pub copies: Option<usize>,
+    /// "full": `nodes` are all boards; "partial": the neighbourhood of the board asked.
+    #[serde(default)]
+    pub mode: Option<String>,
     /// Every board of the roster.
     pub nodes: Vec<Node>,
+}
+
+impl Cluster {
+    /// What is to be said below a list of the boards; none when it is the whole ring.
+    pub fn caveat(&self) -> Option<&'static str> {
+        (self.mode.as_deref() == Some("partial")).then_some(
+            "ring mode partial: these are the boards next to the one asked, not the whole ring",
+        )
+    }
 }
 
 /// A board of the roster.

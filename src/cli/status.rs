@@ -116,8 +116,12 @@ fn ring(node: &NodeState, state: &ClusterState, paint: Paint) -> String {
         })
         .collect();
     let boards = if nodes.len() == 1 { "board" } else { "boards" };
+    let near = match state.cluster.caveat() {
+        Some(_) => " (this one and its neighbours: ring mode partial)",
+        None => "",
+    };
     let all = format!(
-        "{} {boards} of cluster {}",
+        "{} {boards} of cluster {}{near}",
         nodes.len(),
         shown(&node.cluster)
     );
@@ -185,11 +189,15 @@ mod tests {
     use serde_json::json;
 
     fn said(nodes: serde_json::Value, stats: serde_json::Value) -> String {
+        said_in("full", nodes, stats)
+    }
+
+    fn said_in(mode: &str, nodes: serde_json::Value, stats: serde_json::Value) -> String {
         let id = "ab".repeat(32);
         let node = json!({"name": "calm-heron", "version": "0.1.0", "cluster": "home", "hash": id,
             "addr": "10.0.0.1", "port": 38400, "state": "active"});
         let cluster = json!({"cluster": {"name": "home", "id": null, "settled": true,
-            "copies": 3, "points": 128, "mode": "full", "nodes": nodes}});
+            "copies": 3, "points": 128, "mode": mode, "nodes": nodes}});
         let mut all = json!({"uptime_ms": 65000, "items": 7, "handover_pending": 0,
             "under_replicated": 0, "safe_to_unplug": true, "unplug_reason": "",
             "problems": [], "store": "open"});
@@ -225,6 +233,17 @@ mod tests {
         );
         assert!(said.contains("Safe to unplug  yes"), "{said}");
         assert!(said.contains("Wrong           nothing"), "{said}");
+    }
+
+    #[test]
+    fn a_neighbourhood_is_not_taken_for_the_ring() {
+        let said = said_in(
+            "partial",
+            json!([node("a", true), node("b", true)]),
+            json!({}),
+        );
+        let near = "2 boards of cluster home (this one and its neighbours: ring mode partial)";
+        assert!(said.contains(near), "{said}");
     }
 
     #[test]

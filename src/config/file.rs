@@ -46,6 +46,10 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
     ),
     ("structure", "\"chord\" or \"mesh\": structure = \"chord\""),
     (
+        "ring_mode",
+        "\"full\" or, for more than 1,024 boards, \"partial\": ring_mode = \"full\"",
+    ),
+    (
         "on_terminate",
         "\"leave\" (hand everything over) or \"stop\" (come back soon): on_terminate = \"leave\"",
     ),
@@ -106,6 +110,8 @@ pub struct File {
     pub hosts: Written<Vec<String>>,
     /// The routing strategy.
     pub structure: Written<String>,
+    /// How the ring is computed, if this board founds it.
+    pub ring_mode: Written<String>,
     /// When another board is taken for suspect.
     pub detector: Written<String>,
     /// Absent boards are given up after this, seconds.

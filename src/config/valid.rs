@@ -14,6 +14,7 @@ use super::file::{File, expected};
 use super::{ConfigError, file};
 use crate::base::endpoint::Name;
 use crate::base::limit;
+use crate::base::member::RingMode;
 
 /// The port when none is set; the next free one when it is taken.
 pub const PORT_DEFAULT: u16 = 38_400;
@@ -53,6 +54,8 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// The routing strategy.
     pub structure: Structure,
+    /// How the ring is computed, if this board founds it.
+    pub ring_mode: RingMode,
     /// When another board is taken for suspect.
     pub detector: Suspicion,
     /// A board absent for this long is given up, if a majority of the roster says so.
@@ -142,6 +145,8 @@ pub struct Overrides {
     pub cluster: Option<Name>,
     /// `--name`.
     pub name: Option<Name>,
+    /// `--ring-mode`.
+    pub ring_mode: Option<RingMode>,
     /// `--reply-delay-mean-ms`.
     pub reply_delay_mean_ms: Option<u64>,
 }
@@ -160,6 +165,7 @@ impl Config {
             bind_addr: None,
             hosts: Vec::new(),
             structure: Structure::Chord,
+            ring_mode: RingMode::Full,
             detector: Suspicion::Swim,
             grace_time: limit::GRACE_TIME,
             on_terminate: OnTerminate::Leave,
@@ -257,6 +263,11 @@ impl Config {
         })? {
             self.structure = structure;
         }
+        if let Some(mode) = take(file, "ring_mode", &file.ring_mode, |text: &String| {
+            RingMode::from_word(text)
+        })? {
+            self.ring_mode = mode;
+        }
         if let Some(choice) = take(file, "detector", &file.detector, |text: &String| {
             Suspicion::from_word(text)
         })? {
@@ -335,6 +346,7 @@ impl Config {
         };
         self.data = flags.data.unwrap_or_else(|| std::mem::take(&mut self.data));
         self.name = flags.name.or_else(|| self.name.take());
+        self.ring_mode = flags.ring_mode.unwrap_or(self.ring_mode);
         if let Some(cluster) = flags.cluster {
             self.cluster = cluster;
         }
@@ -370,6 +382,7 @@ impl Config {
             "bind_addr": self.bind_addr,
             "hosts": self.hosts,
             "structure": self.structure.as_str(),
+            "ring_mode": self.ring_mode.as_str(),
             "detector": self.detector.as_str(),
             "grace_time_s": self.grace_time.as_secs(),
             "on_terminate": self.on_terminate.as_str(),
@@ -532,6 +545,7 @@ mod tests {
             "name = \"kitchen\"\ncluster = \"home\"\ndata = \"/d\"\n\
              interfaces = [\"eth0\", \"wlan0\", \"eth0\"]\nbind_port = 4000\n\
              bind_addr = \"::1\"\nhosts = [\"Kitchen.lan\"]\nstructure = \"mesh\"\n\
+             ring_mode = \"partial\"\n\
              detector = \"phi\"\ngrace_time_s = 30\n\
              on_terminate = \"stop\"\nleave_timeout_s = 5\ntombstone_age_s = 6\n\
              reply_delay_mean_ms = 7\nlog_file = \"/l\"\n\
@@ -542,7 +556,8 @@ mod tests {
         let expected = serde_json::json!({
             "name": "kitchen", "cluster": "home", "data": "/d",
             "interfaces": ["eth0", "wlan0"], "port": 4000, "bind_addr": "::1",
-            "hosts": ["kitchen.lan"], "structure": "mesh", "detector": "phi",
+            "hosts": ["kitchen.lan"], "structure": "mesh", "ring_mode": "partial",
+            "detector": "phi",
             "grace_time_s": 30, "on_terminate": "stop",
             "leave_timeout_s": 5, "tombstone_age_s": 6, "reply_delay_mean_ms": 7,
             "ssdp": {"listen": false, "search": false, "advertise": false},
@@ -569,6 +584,7 @@ mod tests {
             ("bind_addr = \"239.255.255.250\"", "addresses"),
             ("hosts = [\"a:80\"]", "without port"),
             ("structure = \"star\"", "\"chord\" or \"mesh\""),
+            ("ring_mode = \"half\"", "\"partial\""),
             ("on_terminate = \"exit\"", "\"leave\""),
             ("leave_timeout_s = 0", "1 to 3600"),
             ("detector = \"guess\"", "\"swim\" or \"phi\""),
@@ -607,6 +623,7 @@ mod tests {
             port: Some(9),
             cluster: Some("x".parse().unwrap()),
             name: Some("w".parse().unwrap()),
+            ring_mode: Some(RingMode::Partial),
             reply_delay_mean_ms: Some(8),
         };
         let config = Config::check(&file, flags, PathBuf::new()).unwrap();
@@ -614,6 +631,7 @@ mod tests {
         assert_eq!(config.interfaces, ["y"]);
         assert_eq!((config.port, config.cluster.as_str()), (Some(9), "x"));
         assert_eq!(config.name.unwrap().as_str(), "w");
+        assert_eq!(config.ring_mode, RingMode::Partial);
         assert_eq!(config.reply_delay_mean, Duration::from_millis(8));
     }
 

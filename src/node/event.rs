@@ -51,6 +51,10 @@ pub fn log(event: &Event) {
     match event {
         Event::Founded(cluster) => tracing::info!(%cluster, "founded a ring"),
         Event::Joined(cluster) => tracing::info!(%cluster, "joined a ring"),
+        Event::ModeAdopted(mode) => {
+            let mode = mode.as_str();
+            tracing::info!(mode, "the ring's mode holds, not this board's ring_mode");
+        }
         Event::Merged { survivor, ended } => {
             tracing::info!(%survivor, %ended, "two rings became one");
         }

@@ -206,6 +206,7 @@ fn board(config: &Config, who: &Who, identity: Identity) -> Result<(Board, Clock
         life: Life(random::<16>()?),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         structure: registry::structure(config.structure),
+        ring_mode: config.ring_mode,
         suspicion: registry::suspicion(config.detector),
         grace_time: config.grace_time,
         tombstone_age: config.tombstone_age,

@@ -2,6 +2,7 @@
 //!
 //! A request for another board is answered with where that board is (-32001) unless it asks to be
 //! passed on. Several boards' answers come as one result; a silent board is an entry of its own.
+//! In mode `partial` "one at random" and "every one" are of the neighbourhood.
 //! Only the board that a client asked spreads a request: a relayed one is for one board only.
 //!
 //! Source: Round's `dest`.
@@ -14,10 +15,11 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::base::call::{Call, CallError, MemberView, Reply};
+use crate::base::call::{Call, CallError, MemberView, Reply, Target};
 use crate::base::endpoint::SocketAddr;
 use crate::base::id::Id;
 use crate::base::limit;
+use crate::base::member::RingMode;
 use crate::base::rng::RngExt;
 use crate::wire::jsonrpc::{Code, Dest, Json, Request, Response};
 
@@ -97,17 +99,36 @@ impl<B: Board> Service<B> {
 
     async fn elsewhere(&self, id: Id, request: &Request<'_>) -> Outcome {
         let overview = self.overview().await?;
-        let member = overview
-            .members
+        let members = &overview.members;
+        let member = members
             .iter()
-            .find(|member| member.id == id && member.standing.belongs())
-            .ok_or_else(|| unknown(id))?;
+            .find(|member| member.id == id && member.standing.belongs());
+        let mode = overview.cluster.as_ref().map(|cluster| cluster.mode);
+        let Some(member) = member else {
+            let partial = mode == Some(RingMode::Partial);
+            return match partial.then(|| self.beyond(id)) {
+                Some(found) => match found.await? {
+                    _ if request.forward => self.pass_on(id, request).await,
+                    endpoint => Err(moved(id, endpoint)),
+                },
+                None => Err(unknown(id)),
+            };
+        };
         if request.forward {
             return self.pass_on(id, request).await;
         }
         match member.endpoint.filter(|_| member.alive) {
             None => Err(silent(id)),
             Some(endpoint) => Err(moved(id, endpoint)),
+        }
+    }
+
+    /// Where a board is that is no neighbour, in mode `partial`.
+    async fn beyond(&self, id: Id) -> Result<SocketAddr, Failure> {
+        let lookup = Call::FindSuccessor(Some(Target::Id(id)));
+        match self.board.call(lookup).await? {
+            Reply::Lookup { node, .. } if node.id == id => node.endpoint.ok_or_else(|| silent(id)),
+            _ => Err(unknown(id)),
         }
     }
 

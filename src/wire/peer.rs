@@ -14,12 +14,14 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::frame::Frame;
+use crate::base::call::{Consistency, Coverage, WriteOutcome};
 use crate::base::cell::Cell;
 use crate::base::endpoint::Name;
 use crate::base::id::Id;
-use crate::base::item::{Item, Key, Record};
+use crate::base::item::{Item, Key, Record, Value};
 use crate::base::limit;
-use crate::base::member::{Cluster, Contact, Entry, Incarnation, Life};
+use crate::base::member::{Cluster, ClusterId, Contact, Entry, Incarnation, Life, RingMode};
+use crate::base::pointer;
 use crate::base::tree::NodeDigest;
 use crate::base::version::{Stamp, Version};
 
@@ -204,6 +206,79 @@ pub enum RingCall {
         /// Of its membership that is to end.
         generation: u32,
     },
+    /// Mode `partial`: a question of Zave's rules or of a lookup.
+    Ask {
+        /// Of which cluster's ring; a member of another is no member to the asker.
+        cluster: ClusterId,
+        /// The question.
+        request: pointer::Request,
+    },
+    /// Mode `partial`: the receiver, who owns the key or stands in for its owner, is to do this.
+    Operate(Operate),
+}
+
+/// An operation on one key, for the board that coordinates it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operate {
+    /// The key.
+    pub key: Key,
+    /// What is to be done.
+    pub goal: Goal,
+    /// How many copies must agree.
+    pub consistency: Consistency,
+}
+
+/// What is to be done with a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Goal {
+    /// Store this.
+    Put(Value),
+    /// Read it.
+    Get,
+    /// Remove it.
+    Remove,
+}
+
+/// What became of an [`Operate`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Operated {
+    /// A put or remove was acknowledged.
+    Written {
+        /// The board that owns the key.
+        node: Id,
+        /// The version written.
+        version: Version,
+        /// For a remove: a value was there.
+        existed: bool,
+        /// How well it is covered.
+        coverage: Coverage,
+    },
+    /// This is stored.
+    Value {
+        /// As it was put.
+        value: Value,
+        /// Its version.
+        version: Version,
+        /// How well it is covered.
+        coverage: Coverage,
+    },
+    /// Nothing is stored.
+    NotFound,
+    /// Too few copies answered.
+    Unavailable {
+        /// For people.
+        reason: String,
+        /// For a write: what became of it.
+        outcome: Option<WriteOutcome>,
+        /// Copies that answered.
+        acks: u32,
+        /// Answers that were needed.
+        needed: u32,
+        /// Absent boards that were asked for.
+        absent: Vec<Id>,
+    },
+    /// The receiver holds no copy of this key; nothing was done.
+    Elsewhere,
 }
 
 /// Replies to [`RingCall`]s.
@@ -224,6 +299,17 @@ pub enum RingReply {
     Relayed(Option<Bytes>),
     /// It cannot be done, for people.
     Refused(String),
+    /// To ask.
+    Told {
+        /// The answer.
+        reply: pointer::Reply,
+        /// Where the boards it names are, as far as the sender knows.
+        contacts: Vec<Contact>,
+    },
+    /// To operate.
+    Operated(Operated),
+    /// To join, in mode `partial`: this board is nearer to the joiner's place.
+    Nearer(Contact),
 }
 
 /// Store this item if it is newer.
@@ -509,6 +595,7 @@ impl Message {
 fn is_possible(cluster: &Cluster) -> bool {
     (1..=limit::POINTS_PER_BOARD).contains(&cluster.points)
         && (1..=limit::COPIES_MAX).contains(&usize::from(cluster.copies))
+        && (cluster.mode == RingMode::Full || cluster.points == RingMode::Partial.points())
 }
 
 fn read<'a, T: Deserialize<'a>>(payload: &'a [u8], kind: u8) -> Result<T, MessageError> {

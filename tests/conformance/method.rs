@@ -192,8 +192,9 @@ async fn state_methods_answer_rounds_shapes() {
     assert_eq!(
         served.result("get_node_stats", json!({})).await,
         json!({"hash": id, "name": "fake", "uptime_ms": 1500, "state": "active", "items": 0,
-            "tombstones": 0, "handover_pending": 0, "under_replicated": 0, "safe_to_unplug": true,
-            "unplug_reason": "", "problems": [], "store": "open",
+            "tombstones": 0, "tree_digest": "0".repeat(32), "handover_pending": 0,
+            "under_replicated": 0, "safe_to_unplug": true, "unplug_reason": "", "problems": [],
+            "store": "open",
             "counters": {"frames_sent": 12}, "memory_bytes": 9_000_000})
     );
     assert_eq!(

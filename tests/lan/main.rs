@@ -15,6 +15,7 @@ mod netns;
 mod network;
 mod node;
 mod outsider;
+mod partial;
 mod ring;
 mod switch;
 mod wait;

@@ -30,6 +30,8 @@ pub struct Start<'a> {
     pub cluster: &'a str,
     /// The interface, if it is told one.
     pub interface: Option<&'a str>,
+    /// `--ring-mode`, if it is told one.
+    pub ring_mode: Option<&'a str>,
 }
 
 impl Start<'_> {
@@ -40,6 +42,7 @@ impl Start<'_> {
             data: format!("data{}", board + 1),
             cluster: "lab",
             interface: Some("eth0"),
+            ring_mode: None,
         }
     }
 }
@@ -116,6 +119,12 @@ impl<'a> Node<'a> {
                     .interface
                     .iter()
                     .flat_map(|interface| ["--interface", interface]),
+            )
+            .args(
+                start
+                    .ring_mode
+                    .iter()
+                    .flat_map(|mode| ["--ring-mode", mode]),
             )
             .args(
                 configured

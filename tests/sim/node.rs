@@ -10,7 +10,7 @@ use roundel::base::endpoint::SocketAddr;
 use roundel::base::id::Id;
 use roundel::base::item::Key;
 use roundel::base::limit;
-use roundel::base::member::{ClusterId, Life};
+use roundel::base::member::{ClusterId, Life, RingMode};
 use roundel::base::rng::seeded;
 use roundel::base::store::{Batch, StoreError, StoreId};
 use roundel::base::time::{Now, Time};
@@ -201,6 +201,7 @@ impl Node {
             life: Life(life),
             version: "simulated".into(),
             structure: Box::new(Chord),
+            ring_mode: RingMode::Full,
             suspicion: Box::new(Swim::default()),
             grace_time: limit::GRACE_TIME,
             tombstone_age: TOMBSTONE_AGE,

@@ -7,6 +7,8 @@
 //! ([`RangePage::Collect`]). Any change of the roster and any board that goes down meanwhile
 //! begins it anew, so with a board absent nothing is collected.
 //!
+//! In mode `partial`, where no board knows the whole roster, nothing is collected: tombstones stay.
+//!
 //! A copy that misses the last message keeps its tombstone, offers it to the others when they are
 //! next compared, and it is collected again: untidy, never wrong. A board that was given up and
 //! returns must not offer what it held (`membership/`).

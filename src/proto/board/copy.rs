@@ -122,7 +122,10 @@ impl Board {
         let refused = if write.hint && self.handover.is_full_of_hints() {
             let reason = "this board keeps as many writes for absent ones as it may";
             Some(WriteResult::Refused(reason.into()))
-        } else if self.phase != Phase::Joined || write.view != self.roster_digest() {
+        } else if self.phase != Phase::Joined
+            || write.view != self.agreement([&write.item.key])
+            || !(write.hint || self.knows_copies(&write.item.key))
+        {
             Some(WriteResult::OtherView)
         } else if self
             .clock
@@ -141,7 +144,8 @@ impl Board {
         }
         self.clock.observe(write.item.record.version.stamp);
         let accepted = Accepted {
-            hint: write.hint.then(|| write.item.key.clone()),
+            key: write.item.key.clone(),
+            hint: write.hint,
             view: write.view,
         };
         let batch = self.item_batch(write.item);
@@ -157,11 +161,11 @@ impl Board {
     /// A write is on flash: a hint, or an item whose place moved meanwhile, is to be handed over.
     /// A pass made before would not have seen it.
     pub(super) fn item_stored(&mut self, now: Now, accepted: Accepted) {
-        if accepted.view != self.roster_digest() {
+        if accepted.view != self.agreement([&accepted.key]) {
             self.want_handover(now);
         }
-        if let Some(key) = accepted.hint {
-            self.hint_kept(now, &key);
+        if accepted.hint {
+            self.hint_kept(now, &accepted.key);
         }
     }
 
@@ -185,7 +189,7 @@ impl Board {
     }
 
     fn read_for(&mut self, now: Now, from: Id, operation: u64, view: u64, key: Key) {
-        if self.phase != Phase::Joined || view != self.roster_digest() {
+        if self.phase != Phase::Joined || view != self.agreement([&key]) {
             let result = ReadResult::OtherView;
             self.send(now, &from, &Message::ReadReply { operation, result });
             return;
@@ -222,7 +226,9 @@ impl Board {
         (view, exact): (u64, bool),
         items: Vec<(Key, Version)>,
     ) {
-        let mine = self.phase == Phase::Joined && view == self.roster_digest();
+        let keys = items.iter().map(|(key, _)| key);
+        let known = items.iter().all(|(key, _)| self.knows_copies(key));
+        let mine = self.phase == Phase::Joined && known && view == self.agreement(keys);
         if !mine || items.is_empty() {
             let positions = mine.then(Vec::new);
             let message = Message::RangePage(RangePage::Missing {

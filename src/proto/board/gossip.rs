@@ -6,6 +6,9 @@
 //! one exchange. Each probe carries the sender's digest, so that a board that missed a change
 //! finds out within a probe or two. A change is on this board's flash before any message that
 //! follows from it leaves (`after` of a transmit).
+//!
+//! In mode `partial` neighbours' rosters differ by design: digests in probes say nothing there, and
+//! a board is told only what its own neighbourhood lacks.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +19,8 @@ use super::{Board, META_ROSTER, Phase, StorePurpose, Timer};
 use crate::base::call::{CallError, CallId, Event};
 use crate::base::endpoint::SocketAddr;
 use crate::base::id::Id;
-use crate::base::member::{Cluster, Entry, Standing};
+use crate::base::member::{Cluster, Entry, RingMode, Standing};
+use crate::base::pointer::AskId;
 use crate::base::rng::RngExt;
 use crate::base::store::{Batch, Change, StoreError, StoreId};
 use crate::base::time::{Now, Time};
@@ -60,7 +64,15 @@ pub(super) enum CallPurpose {
     List {
         scan: u64,
     },
+    /// A step of the walk before a scan.
+    Walk {
+        scan: u64,
+    },
     Relay(CallId),
+    /// A question of the machine of mode `partial`.
+    Ask(AskId),
+    /// An operation handed to the board that coordinates it.
+    Operate(u64),
 }
 
 #[derive(Debug)]
@@ -152,6 +164,9 @@ impl Board {
                 let reason = format!("board {} does not answer; try again", from.short());
                 self.out.answer(call, Err(CallError::unavailable(reason)));
             }
+            (CallPurpose::Walk { scan }, reply) => self.walked(now, from, scan, reply),
+            (CallPurpose::Ask(ask), reply) => self.told(ask, reply),
+            (CallPurpose::Operate(operation), reply) => self.operated(now, operation, reply),
             (CallPurpose::Exchange | CallPurpose::GiveUp, _) => {}
         }
     }
@@ -182,6 +197,11 @@ impl Board {
                 self.out.relayed.push_back(request);
                 return;
             }
+            RingCall::Ask { cluster, request } => self.answer_ask(&from, cluster, request),
+            RingCall::Operate(operate) => match self.operate_for(now, from, call, operate) {
+                Some(refused) => RingReply::Operated(refused),
+                None => return,
+            },
         };
         let after = self.gossip.storing;
         self.send_after(now, &from, &Message::RingReply { call, body: reply }, after);
@@ -206,6 +226,10 @@ impl Board {
 
     /// A probe says which roster its sender has.
     pub(super) fn view_heard(&mut self, now: Now, from: &Id, view: u64) {
+        if self.is_partial() {
+            // Neighbours' rosters differ by design.
+            return;
+        }
         let due = now.time.since(self.gossip.moved) >= HEARD_DELAY;
         if due && view != self.knowledge() {
             self.gossip.moved = now.time;
@@ -261,7 +285,11 @@ impl Board {
                     self.look_for_clone(now, contact.endpoint);
                 }
                 let Some(roster) = &self.roster else { return };
-                let differs = roster.knowledge() != digest;
+                // Neighbours' rosters differ at the far ends in mode `partial`.
+                let differs = match roster.cluster().mode {
+                    RingMode::Full => roster.knowledge() != digest,
+                    RingMode::Partial => push && roster.has_news_for(from, state),
+                };
                 self.roster_changed(now, changes, false);
                 if differs && push {
                     self.push_roster(now, from, CallPurpose::Exchange);
@@ -304,6 +332,7 @@ impl Board {
         for id in entries.chain(changes.contacts.iter().map(|contact| contact.id)) {
             self.watch_member(now, &id);
         }
+        self.watch_neighbourhood(now);
         self.persist_roster();
         if own {
             self.gossip
@@ -378,6 +407,7 @@ impl Board {
         if !roster.set(entry.clone()) {
             return false;
         }
+        roster.prune();
         let changes = Changes {
             entries: vec![entry],
             contacts: vec![],

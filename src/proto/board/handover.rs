@@ -9,6 +9,8 @@
 //!
 //! A copy that lags or asks is first compared by hash tree (`sync.rs`), and then offered what lies
 //! in cells that differ. A *survey* looks at every item; any other pass reads those cells only.
+//! Where copies cannot be compared so (boards join or leave, or the ring's mode is `partial`) it is
+//! offered everything it should hold.
 //!
 //! Start: a change of the roster, a board that is back, an ask, cells found to differ. Steady
 //! state: no pass, no timer, no disk. Distress: a copy does not answer, its items stay, and the
@@ -317,7 +319,7 @@ impl Board {
             self.handover.differing.clear();
             self.handover.not_compared.clear();
         }
-        if view.is_settled() && self.compare_lagging(now) {
+        if view.is_comparable() && self.compare_lagging(now) {
             return;
         }
         self.handover.wanted = false;
@@ -339,10 +341,10 @@ impl Board {
     }
 
     fn begin_pass(&mut self, now: Now, view: Arc<View>) {
-        let survey = std::mem::take(&mut self.handover.survey) || !view.is_settled();
+        let survey = std::mem::take(&mut self.handover.survey) || !view.is_comparable();
         let mut targets = BTreeMap::new();
         let not_compared = std::mem::take(&mut self.handover.not_compared);
-        if view.is_settled() {
+        if view.is_comparable() {
             for peer in not_compared.keys() {
                 targets.insert(*peer, Scope::Cells(CellSet::empty()));
             }
@@ -360,7 +362,7 @@ impl Board {
         let lagging = &mut self.handover.lagging;
         lagging.retain(|id| !targets.contains_key(id));
         let compared = std::mem::take(&mut self.handover.compared);
-        let whole = match view.is_settled() {
+        let whole = match view.is_comparable() {
             true => compared,
             false => targets.keys().copied().collect(),
         };
@@ -504,7 +506,10 @@ impl Board {
             };
         }
         let copies = pass.view.target(&item.key.point());
-        let displaced = !copies.contains(&self.me);
+        // What nobody known here is to hold stays until the neighbourhood says otherwise.
+        let reached = pass.view.reaches(&item.key.point());
+        let displaced = reached && !copies.contains(&self.me);
+        pass.displaced_left += u64::from(!reached);
         let present = |id: &Id| self.is_present(id);
         let whole = copies
             .iter()
@@ -515,7 +520,9 @@ impl Board {
         let count = copies.len();
         let mut unconfirmed: BTreeSet<Id> =
             copies.into_iter().filter(|id| *id != self.me).collect();
-        if !displaced {
+        if !reached {
+            unconfirmed.clear();
+        } else if !displaced {
             let wanted = |id: &Id| pass.targets.get(id).is_some_and(|s| s.covers(&item.key));
             unconfirmed.retain(wanted);
         }
@@ -531,7 +538,7 @@ impl Board {
         let Some(pass) = self.handover.pass.as_ref() else {
             return;
         };
-        let view = pass.view.digest();
+        let view = pass.view.clone();
         let mut lists: BTreeMap<Id, Vec<usize>> = BTreeMap::new();
         for (position, offered) in pass.page.iter().enumerate() {
             for peer in &offered.unconfirmed {
@@ -554,10 +561,12 @@ impl Board {
                     )
                 })
                 .collect();
+            let keys = positions.iter().map(|at| &pass.page[*at].item.key);
+            let points: Vec<Id> = keys.map(Key::point).collect();
             pass.offers.insert(operation, (peer, positions));
             let message = RangePage::Versions {
                 operation,
-                view,
+                view: view.agreement(&points),
                 items,
             };
             self.send(now, &peer, &Message::RangePage(message));
@@ -688,7 +697,8 @@ impl Board {
             }
             let operation = self.out.draw() << 8;
             pass.pushes.insert(operation, (peer, position));
-            let (view, item) = (pass.view.digest(), pass.page[position].item.clone());
+            let item = pass.page[position].item.clone();
+            let view = pass.view.agreement([&item.key.point()]);
             let write = ReplicaWrite {
                 operation,
                 view,

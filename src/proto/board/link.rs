@@ -209,6 +209,7 @@ impl Board {
     fn endpoint_of(&self, id: &Id) -> Option<SocketAddr> {
         let contact = self.roster.as_ref().and_then(|roster| roster.contact(id));
         contact
+            .or_else(|| self.routing.contact(id))
             .map(|contact| contact.endpoint)
             .or_else(|| self.membership.hinted(id))
     }

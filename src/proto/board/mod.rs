@@ -24,11 +24,14 @@ mod outbox;
 mod overview;
 mod pace;
 mod pointers;
+mod routing;
 mod scan;
 #[cfg(test)]
 mod scenario;
 #[cfg(test)]
 mod scenario_absence;
+#[cfg(test)]
+mod scenario_partial;
 #[cfg(test)]
 mod scenario_repair;
 #[cfg(test)]
@@ -51,7 +54,7 @@ use crate::base::call::{Call, CallError, CallId, Event, LeaveMode, Reply};
 use crate::base::endpoint::{Name, SocketAddr};
 use crate::base::id::Id;
 use crate::base::item::Key;
-use crate::base::member::{Contact, Life};
+use crate::base::member::{Contact, Life, RingMode};
 use crate::base::rng::{Rng, RngExt};
 use crate::base::store::{Batch, Load, LoadId, Loaded, Outcome, StoreError, StoreId};
 use crate::base::time::{Now, Time};
@@ -89,6 +92,8 @@ pub struct Settings {
     pub version: String,
     /// How it addresses its neighbours.
     pub structure: Box<dyn Structure>,
+    /// How the ring is computed, if this board founds it; a joiner takes the ring's.
+    pub ring_mode: RingMode,
     /// When it takes another board for suspect; each detector gets a fresh one of its kind.
     pub suspicion: Box<dyn Strategy>,
     /// Members absent for this long are given up, if a majority of the roster says so.
@@ -129,6 +134,8 @@ enum Timer {
     Ask,
     LeaveDeadline,
     Persist,
+    Tick,
+    Enter,
     GiveUp,
     Pace,
     AntiEntropy,
@@ -168,9 +175,11 @@ enum LoadPurpose {
 /// As what a write was accepted here.
 #[derive(Clone, Debug)]
 struct Accepted {
-    /// Kept for an absent board, under this key.
-    hint: Option<Key>,
-    /// Digest of the roster then.
+    /// Under this key.
+    key: Key,
+    /// Kept for an absent board.
+    hint: bool,
+    /// What the key's copies agreed on then ([`View::agreement`]).
     view: u64,
 }
 
@@ -220,6 +229,7 @@ pub struct Board {
     collect: collect::Collect,
     scans: scan::Scans,
     watch: overview::Watch,
+    routing: routing::Routing,
     finger_next: u32,
 }
 
@@ -265,6 +275,7 @@ impl Board {
             collect: collect::Collect::default(),
             scans: scan::Scans::default(),
             watch: overview::Watch::default(),
+            routing: routing::Routing::new(me),
             finger_next: 0,
         }
     }
@@ -300,7 +311,13 @@ impl Board {
             .and_then(|frame| Message::from_frame(&frame).ok());
         match (message, self.member_at(&from)) {
             (Some(Message::Swim { view, packet }), Some(peer)) if self.phase == Phase::Joined => {
-                self.detector.handle_packet(now.time, &peer, &packet);
+                match &self.roster {
+                    Some(roster) if self.is_partial() => {
+                        let concern = |id: &Id| roster.has(id);
+                        (self.detector).handle_packet_about(now.time, &peer, &packet, concern);
+                    }
+                    _ => self.detector.handle_packet(now.time, &peer, &packet),
+                }
                 self.view_heard(now, &peer, view);
             }
             (Some(Message::Suspect(suspicion)), Some(from)) if self.phase == Phase::Joined => {
@@ -335,6 +352,14 @@ impl Board {
             Call::Get { key, consistency } => self.get(now, id, key, consistency),
             Call::ListItems(page) => self.list(id, page),
             Call::ScanItems(page) => self.scan(now, id, page),
+            Call::FindSuccessor(Some(target)) if self.is_partial() => {
+                self.look_up(id, target, true)
+            }
+            Call::FindPredecessor(Some(target)) if self.is_partial() => {
+                self.look_up(id, target, false)
+            }
+            Call::Stabilize if self.is_partial() => self.stabilize_partial(id),
+            Call::FixFingers if self.is_partial() => self.fix_finger_partial(id),
             Call::FindSuccessor(target) => self.find(target, true).map(Some),
             Call::FindPredecessor(target) => self.find(target, false).map(Some),
             Call::Fingers => self.fingers().map(Some),
@@ -435,6 +460,8 @@ impl Board {
                 Timer::Ask => self.ask_holders(now),
                 Timer::LeaveDeadline => self.leave_late(now),
                 Timer::Persist => self.persist_roster(),
+                Timer::Tick => self.tick_ring(now),
+                Timer::Enter => self.enter_ring(now),
                 Timer::GiveUp => self.give_up_due(now),
                 Timer::Pace => self.advance_pass(now),
                 Timer::HintReview => self.want_handover(now),
@@ -538,6 +565,8 @@ impl Board {
         while let Some(finding) = self.detector.poll_finding() {
             self.found(now, finding);
         }
+        self.settle_ring(now);
+        self.answer_guests(now);
         while let Some((to, packet)) = self.detector.poll_transmit() {
             let view = self.knowledge();
             let bytes = Message::Swim { view, packet }.encode();
@@ -577,6 +606,15 @@ impl Board {
             self.view = View::of(roster).map(Arc::new);
         }
         self.view.clone()
+    }
+
+    /// What the boards that operate on these keys together must agree on.
+    fn agreement<'a>(&mut self, keys: impl IntoIterator<Item = &'a Key>) -> u64 {
+        let points: Vec<Id> = keys.into_iter().map(Key::point).collect();
+        match self.view() {
+            Some(view) => view.agreement(&points),
+            None => self.roster_digest(),
+        }
     }
 
     fn roster_digest(&self) -> u64 {

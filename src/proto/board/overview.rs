@@ -60,7 +60,7 @@ impl Watch {
 
 impl Board {
     pub(super) fn overview(&mut self, now: Now) -> Reply {
-        let pointers = self.pointers();
+        let (predecessor, successors) = self.own_pointers();
         let roster = self.roster.as_ref().filter(|_| self.phase != Phase::Alone);
         let members: Vec<MemberView> = roster
             .iter()
@@ -90,8 +90,8 @@ impl Board {
             uptime: now.time.since(self.started),
             members,
             settled,
-            successors: pointers.successors(limit::SUCCESSORS_MAX),
-            predecessor: pointers.predecessor(),
+            successors,
+            predecessor,
             health,
             counters,
         }))

@@ -2,7 +2,8 @@
 //!
 //! In mode `full` every board knows the roster, so a lookup takes one hop: the path is this board
 //! and the answer. A lookup by id asks the ring of the boards' own ids, among the live ones; a
-//! lookup by key asks who holds its copies, by the roster, whether alive or not.
+//! lookup by key asks who holds its copies, by the roster, whether alive or not. In mode
+//! `partial` the pointers are learned and a lookup is a walk (`routing.rs`).
 
 use std::sync::Arc;
 
@@ -53,6 +54,20 @@ impl Board {
         ids.iter().map(|id| self.node_ref(id)).collect()
     }
 
+    /// A board as the ring's pointers name it: one the detector does not watch is believed.
+    pub(super) fn pointer_ref(&self, id: &Id) -> NodeRef {
+        let node = self.node_ref(id);
+        match (self.is_neighbour(id), self.routing.contact(id)) {
+            (false, Some(contact)) if *id != self.me => NodeRef {
+                name: Some(contact.name.clone()),
+                endpoint: Some(contact.endpoint),
+                alive: true,
+                ..node
+            },
+            _ => node,
+        }
+    }
+
     /// A board's name with the start of its id, for messages to people.
     pub(super) fn name_of(&self, id: &Id) -> String {
         match self.node_ref(id).name {
@@ -69,9 +84,10 @@ impl Board {
         self.check_ring()?;
         let pointers = self.pointers();
         let me = self.me;
+        let (predecessor, successors) = self.own_pointers();
         let (node, copies) = match target {
-            None if successor => (pointers.clockwise(1), Vec::new()),
-            None => (pointers.predecessor(), Vec::new()),
+            None if successor => (successors[0], Vec::new()),
+            None => (predecessor, Vec::new()),
             Some(Target::Id(id)) if successor => (pointers.successor_of(&id), Vec::new()),
             Some(Target::Id(id)) => (pointers.predecessor_of(&id), Vec::new()),
             Some(Target::Key(key)) => {
@@ -92,7 +108,7 @@ impl Board {
         let hops = path.len() - 1;
         let copies = self.node_refs(&copies);
         Ok(Reply::Lookup {
-            node: self.node_ref(&node),
+            node: self.pointer_ref(&node),
             path,
             hops,
             copies,
@@ -100,25 +116,48 @@ impl Board {
     }
 
     fn rows(&mut self) -> Vec<Row> {
+        if self.is_partial() {
+            return self.rows_partial();
+        }
         let pointers = self.pointers();
         self.settings.structure.rows(&self.me, &pointers)
+    }
+
+    /// Chord's fingers as far as they are known: within the successors, or learned.
+    fn rows_partial(&self) -> Vec<Row> {
+        let ring = &self.routing.ring;
+        let fingers = ring.fingers();
+        let node_of = |index: u32, start: &Id| {
+            let mut near = ring.successors().iter();
+            let within = near.find(|id| start.is_in_half_open(&self.me, id));
+            within.or_else(|| fingers.get(&index)).copied()
+        };
+        let rows = (0..Id::BITS).filter_map(|index| {
+            let start = self.me.plus_power_of_two(index);
+            let node = match ring.successors().is_empty() {
+                true => Some(self.me),
+                false => node_of(index, &start),
+            };
+            node.map(|node| Row { index, start, node })
+        });
+        rows.collect()
     }
 
     fn finger(&self, row: &Row) -> Finger {
         Finger {
             index: row.index,
             start: row.start,
-            node: self.node_ref(&row.node),
+            node: self.pointer_ref(&row.node),
         }
     }
 
     pub(super) fn fingers(&mut self) -> Result<Reply, CallError> {
         self.check_ring()?;
-        let pointers = self.pointers();
+        let (predecessor, successors) = self.own_pointers();
         let rows = self.rows();
         Ok(Reply::Fingers {
-            predecessor: self.node_ref(&pointers.predecessor()),
-            successors: self.node_refs(&pointers.successors(limit::SUCCESSORS_MAX)),
+            predecessor: self.pointer_ref(&predecessor),
+            successors: successors.iter().map(|id| self.pointer_ref(id)).collect(),
             fingers: rows.iter().map(|row| self.finger(row)).collect(),
         })
     }
@@ -144,6 +183,9 @@ impl Board {
         self.check_ring()?;
         self.pointers = None;
         self.finger_next = 0;
+        if self.is_partial() {
+            self.routing.ring.fix_every_finger();
+        }
         Ok(Reply::FingersInitialized {
             count: self.rows().len(),
         })
@@ -168,18 +210,24 @@ impl Board {
             .roster
             .iter()
             .flat_map(|roster| roster.state().contacts);
+        let learnt = self.routing.at(&node).cloned();
         let known = contacts
             .into_iter()
+            .chain(learnt)
             .find(|contact| contact.endpoint == node);
         let Some(known) = known else {
             return Err(CallError::Invalid(format!(
                 "no board of this ring is at {node}; list the boards with `roundel nodes`"
             )));
         };
-        let predecessor = self.pointers().predecessor();
+        if self.is_partial() && known.id != self.me {
+            let notify = crate::base::pointer::Request::Notify;
+            self.routing.ring.handle_request(known.id, notify);
+        }
+        let (predecessor, _) = self.own_pointers();
         Ok(Reply::Notified {
             accepted: predecessor == known.id,
-            predecessor: self.node_ref(&predecessor),
+            predecessor: self.pointer_ref(&predecessor),
         })
     }
 

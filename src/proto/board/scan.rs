@@ -4,6 +4,10 @@
 //! versions of a key the newest counts, tombstones hide what they removed, and the page ends where
 //! the shortest complete answer ends, so that no key is passed over. A board that is absent makes
 //! the page `degraded`; with N copies of each item that loses nothing while fewer than N are.
+//!
+//! In mode `partial` the boards are found first, by walking the ring from the last successor known
+//! to its successors, until the walk is round; a ring of more boards than mode `full` allows is
+//! too large to be scanned.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +17,7 @@ use crate::base::call::{CallError, CallId, PageRequest, Reply};
 use crate::base::id::Id;
 use crate::base::item::{Item, Key};
 use crate::base::limit;
+use crate::base::pointer;
 use crate::base::store::{Load, Loaded, StoreError, Which};
 use crate::base::time::Now;
 use crate::wire::peer::{RingCall, RingReply};
@@ -28,10 +33,21 @@ struct Scan {
     degraded: bool,
 }
 
+/// A walk round the ring before a scan.
+#[derive(Debug)]
+struct Walk {
+    call: CallId,
+    page: PageRequest,
+    /// In ring order from this board.
+    boards: Vec<Id>,
+    degraded: bool,
+}
+
 /// Scans and relays under way.
 #[derive(Debug, Default)]
 pub(super) struct Scans {
     running: BTreeMap<u64, Scan>,
+    walks: BTreeMap<u64, Walk>,
     relays: BTreeMap<u64, (Id, u64)>,
     next_relay: u64,
 }
@@ -98,17 +114,100 @@ impl Board {
     ) -> Result<Option<Reply>, CallError> {
         self.check_ring()?;
         let id = self.out.draw();
-        let others = self.present_others();
+        let degraded = !self.absent_members().is_empty();
+        if self.is_partial() {
+            let (_, boards) = self.own_pointers();
+            let walk = Walk {
+                call,
+                page,
+                boards,
+                degraded,
+            };
+            self.scans.walks.insert(id, walk);
+            self.walk_on(now, id);
+        } else {
+            let others = self.present_others();
+            self.scan_of(now, id, call, &page, others, degraded);
+        }
+        Ok(None)
+    }
+
+    /// Asks the last board the walk has come to for its successors.
+    fn walk_on(&mut self, now: Now, id: u64) {
+        let Some(walk) = self.scans.walks.get(&id) else {
+            return;
+        };
+        let too_many = walk.boards.len() > limit::ROSTER_MAX;
+        match walk.boards.last().copied() {
+            Some(last) if last != self.me && !too_many => {
+                let purpose = CallPurpose::Walk { scan: id };
+                self.ask_pointers(now, &last, pointer::Request::State, purpose);
+            }
+            Some(last) if last == self.me => self.end_walk(now, id),
+            _ => {
+                let reason = match too_many {
+                    true => "the ring has too many boards to be scanned; list them one by one",
+                    false => "no successor answers; try again in a second",
+                };
+                if let Some(walk) = self.scans.walks.remove(&id) {
+                    self.out
+                        .answer(walk.call, Err(CallError::unavailable(reason)));
+                }
+            }
+        }
+    }
+
+    /// The walk heard from the board it had come to, or did not.
+    pub(super) fn walked(&mut self, now: Now, from: Id, id: u64, reply: Option<RingReply>) {
+        let reply = self.learn_told(reply);
+        let me = self.me;
+        let Some(walk) = self.scans.walks.get_mut(&id) else {
+            return;
+        };
+        let Some(pointer::Reply::State { successors, .. }) = reply else {
+            // It failed; the one before knows who follows it, if this board does not.
+            walk.degraded = true;
+            walk.boards.retain(|board| *board != from);
+            return self.walk_on(now, id);
+        };
+        let before = walk.boards.len();
+        let ahead = |board: &Id| board.is_in_open(&from, &me);
+        walk.boards
+            .extend(successors.iter().take_while(|board| ahead(board)));
+        let round = successors.len() > walk.boards.len() - before;
+        match round || walk.boards.len() == before {
+            true => self.end_walk(now, id),
+            false => self.walk_on(now, id),
+        }
+    }
+
+    fn end_walk(&mut self, now: Now, id: u64) {
+        if let Some(mut walk) = self.scans.walks.remove(&id) {
+            walk.boards.retain(|board| *board != self.me);
+            self.scan_of(now, id, walk.call, &walk.page, walk.boards, walk.degraded);
+        }
+    }
+
+    /// Asks all of these boards, and this one, for their page.
+    fn scan_of(
+        &mut self,
+        now: Now,
+        id: u64,
+        call: CallId,
+        page: &PageRequest,
+        others: Vec<Id>,
+        degraded: bool,
+    ) {
         let scan = Scan {
             call,
             limit: page.limit.clamp(1, limit::PAGE_ITEMS_MAX),
             waiting: others.iter().copied().chain([self.me]).collect(),
             newest: BTreeMap::new(),
             horizon: None,
-            degraded: !self.absent_members().is_empty(),
+            degraded,
         };
         self.scans.running.insert(id, scan);
-        let load = self.out.load(page_of(&page));
+        let load = self.out.load(page_of(page));
         self.loads.insert(load, LoadPurpose::ScanLocal(id));
         for other in others {
             let body = RingCall::List {
@@ -118,7 +217,6 @@ impl Board {
             };
             self.ring_call(now, &other, body, CallPurpose::List { scan: id });
         }
-        Ok(None)
     }
 
     pub(super) fn scanned_here(
@@ -232,7 +330,8 @@ impl Board {
         request: bytes::Bytes,
     ) -> Result<Option<Reply>, CallError> {
         self.check_ring()?;
-        if !self.roster.as_ref().is_some_and(|roster| roster.has(&dest)) {
+        let beyond = self.is_partial() && self.routing.contact(&dest).is_some();
+        if !self.is_neighbour(&dest) && !beyond {
             return Err(CallError::UnknownNode(dest));
         }
         let room = limit::MESSAGE_BYTES_MAX - 1_024;
@@ -243,7 +342,7 @@ impl Board {
                 max: room,
             });
         }
-        if !self.is_present(&dest) {
+        if self.is_neighbour(&dest) && !self.is_present(&dest) {
             let name = self.name_of(&dest);
             return Err(CallError::unavailable(format!("board {name} is absent")));
         }

@@ -9,7 +9,9 @@
 //! for a moment, so only what differs twice in a row is repaired. This touches no flash. Distress: another roster, a silent board or an unreadable
 //! store ends a comparison without a finding; it is made again.
 //!
-//! While boards join or leave nothing is compared: the hand-over offers everything then.
+//! While boards join or leave nothing is compared: the hand-over offers everything then. So it is
+//! in mode `partial` at all times: two neighbours' rosters differ at the far ends, and with them
+//! what each would take for shared.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -172,7 +174,7 @@ impl Board {
         let (SyncRequest::Root { view: theirs, .. } | SyncRequest::Cells { view: theirs, .. }) =
             body;
         let view = self.view().filter(|view| {
-            self.phase == Phase::Joined && view.is_settled() && view.digest() == *theirs
+            self.phase == Phase::Joined && view.is_comparable() && view.digest() == *theirs
         });
         let body = match (view, result) {
             (None, _) => SyncResponse::OtherView,
@@ -318,8 +320,8 @@ impl Board {
         let wait_ms = interval.as_millis() as u64;
         let wait = self.jitter_ms(wait_ms * 9 / 10, wait_ms);
         self.rearm(now.time + wait, Timer::AntiEntropy);
-        let settled = self.view().is_some_and(|view| view.is_settled());
-        if self.phase != Phase::Joined || !settled {
+        let comparable = self.view().is_some_and(|view| view.is_comparable());
+        if self.phase != Phase::Joined || !comparable {
             self.sync.suspected = None;
             return;
         }

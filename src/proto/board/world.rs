@@ -88,6 +88,7 @@ pub(super) struct World {
     /// Streams asked for.
     pub(super) opened: usize,
     pub(super) grace_time: Duration,
+    pub(super) ring_mode: RingMode,
     /// Batches that became durable.
     pub(super) commits: usize,
     /// How long tombstones must have been confirmed.
@@ -137,6 +138,7 @@ impl World {
             lag: BTreeMap::new(),
             opened: 0,
             grace_time: Duration::from_secs(600),
+            ring_mode: RingMode::Full,
             commits: 0,
             tombstone_age: crate::base::limit::TOMBSTONE_AGE,
             sent: BTreeMap::new(),
@@ -201,6 +203,7 @@ impl World {
             life: Life(((index as u128) << 64 | u128::from(node.life)).to_be_bytes()),
             version: "test".into(),
             structure: Box::new(Chord),
+            ring_mode: self.ring_mode,
             suspicion: Box::new(Swim::default()),
             grace_time: self.grace_time,
             tombstone_age: self.tombstone_age,

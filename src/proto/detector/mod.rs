@@ -26,6 +26,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use bytes::Bytes;
+use foca::Codec;
 use serde::{Deserialize, Serialize};
 
 use crate::base::endpoint::SocketAddr;
@@ -221,6 +222,34 @@ impl Detector {
         let down = std::iter::once(down);
         let done = self.foca.apply_many(down, tell, &mut self.runtime);
         self.settle(now, done);
+    }
+
+    /// A SWIM packet from a member's address, of which only news about boards that `concern` this
+    /// one are taken: in mode `partial` those of its neighbourhood.
+    pub fn handle_packet_about(
+        &mut self,
+        now: Time,
+        from: &Id,
+        packet: &[u8],
+        concern: impl Fn(&Id) -> bool,
+    ) {
+        if let Some(packet) = only(packet, |id| *id == self.me().id || concern(id)) {
+            self.handle_packet(now, from, &packet);
+        }
+    }
+
+    /// The board is no neighbour any more: nothing is said against it.
+    pub fn forget(&mut self, now: Time, id: &Id) {
+        let member = self.state_of(id);
+        if let Some(member) = member.filter(|member| member.state() != foca::State::Down) {
+            let peer = member.id().clone();
+            self.take_down(now, id, foca::Member::down(peer.clone()), false);
+            self.down.remove(id);
+            // At once and wholly, so that it can be a neighbour again under the same name.
+            let timer = foca::Timer::RemoveDown(peer);
+            let done = self.foca.handle_timer(timer, &mut self.runtime);
+            self.settle(now, done);
+        }
     }
 
     /// A SWIM packet from a member's address.
@@ -515,6 +544,33 @@ impl Detector {
             }
         }
     }
+}
+
+/// The packet without its news about other boards than `wanted`; none: it is malformed.
+fn only(packet: &[u8], wanted: impl Fn(&Id) -> bool) -> Option<Vec<u8>> {
+    let mut codec = foca::PostcardCodec;
+    let mut rest = packet;
+    let header: foca::Header<Peer> = codec.decode_header(&mut rest).ok()?;
+    let mut kept = Vec::new();
+    codec.encode_header(&header, &mut kept).ok()?;
+    if rest.is_empty() || header.message == foca::Message::Broadcast {
+        return Some(packet.to_vec());
+    }
+    let count = u16::from_be_bytes(*rest.split_first_chunk()?.0);
+    rest = &rest[2..];
+    let at = kept.len();
+    kept.extend_from_slice(&[0; 2]);
+    let mut left = 0u16;
+    for _ in 0..count {
+        let member: foca::Member<Peer> = codec.decode_member(&mut rest).ok()?;
+        if wanted(&member.id().id) {
+            codec.encode_member(&member, &mut kept).ok()?;
+            left += 1;
+        }
+    }
+    kept[at..at + 2].copy_from_slice(&left.to_be_bytes());
+    kept.extend_from_slice(rest);
+    Some(kept)
 }
 
 fn subject_of(member: &foca::Member<Peer>) -> Subject {

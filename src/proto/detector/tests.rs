@@ -340,3 +340,46 @@ fn suspect_that_is_there_refutes_the_votes_of_any_two() {
     assert!(shown > known, "it shows a newer incarnation");
     assert!(!world.boards[&at].0.is_suspect(&suspect));
 }
+
+#[test]
+fn news_of_boards_that_are_no_concern_are_cut_out_of_a_packet() {
+    let mut world = World::new(6);
+    world.run(Time(3_000_000));
+    let at = |i: u16| SocketAddr::from(([10, 0, 0, 1], 1000 + i));
+    let (far, near) = (Id::of(&5u16.to_be_bytes()), Id::of(&4u16.to_be_bytes()));
+    let me = Peer {
+        id: Id::of(&9u16.to_be_bytes()),
+        boot: 1,
+        renewal: 0,
+        endpoint: at(9),
+    };
+    let mut stranger = Detector::new(me.clone(), seeded([4; 32], 9), Box::new(Swim::default()));
+    // A member answers an announcement with everybody it knows.
+    let known = world.boards[&at(0)].0.me().clone();
+    stranger.announce(Time(3_000_000), known);
+    let mut heard = 0;
+    let from = Id::of(&0u16.to_be_bytes());
+    for _ in 0..4 {
+        while let Some((_, packet)) = stranger.poll_transmit() {
+            let (member, _) = world.boards.get_mut(&at(0)).unwrap();
+            member.handle_packet(Time(3_000_000), &me.id, &packet);
+        }
+        let (member, _) = world.boards.get_mut(&at(0)).unwrap();
+        while let Some((to, packet)) = member.poll_transmit() {
+            if to == me.endpoint {
+                heard += 1;
+                stranger.handle_packet_about(Time(3_000_000), &from, &packet, |id| *id != far);
+            }
+        }
+    }
+    assert!(heard > 0 && stranger.is_alive(&near) && !stranger.is_alive(&far));
+    stranger.forget(Time(3_000_000), &near);
+    assert!(!stranger.is_alive(&near));
+    let again = world.boards[&at(4)].0.me().clone();
+    stranger.add(Time(3_000_000), again);
+    assert!(
+        stranger.is_alive(&near),
+        "a neighbour again under the same name"
+    );
+    assert!(only(&[0xff; 3], |_| true).is_none());
+}

@@ -10,12 +10,12 @@
 //! quorum in **both** ([`View`]). A joiner becomes a member only after it holds what it should
 //! (`proto/board/handover.rs`), so that any two operations meet on some copy.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::base::cell::{Cell, CellSet};
 use crate::base::id::Id;
-use crate::base::member::Standing;
+use crate::base::member::{Entry, RingMode, Standing};
 use crate::proto::roster::Roster;
 
 /// The points of a set of boards, sorted.
@@ -37,6 +37,16 @@ impl Circle {
         circle.sort_unstable();
         Circle {
             points: circle,
+            boards,
+        }
+    }
+
+    /// Lays out `boards` with their ids as their one point each (mode `partial`).
+    pub fn of_ids(boards: BTreeSet<Id>) -> Self {
+        let boards: Vec<Id> = boards.into_iter().collect();
+        let points = boards.iter().enumerate();
+        Circle {
+            points: points.map(|(board, id)| (*id, board as u16)).collect(),
             boards,
         }
     }
@@ -79,6 +89,10 @@ pub struct View {
     copies: usize,
     old: Arc<Circle>,
     new: Option<Arc<Circle>>,
+    /// Mode `partial`: how each board stands, for digests of single keys.
+    ranks: Option<BTreeMap<Id, (u32, Standing)>>,
+    /// Mode `partial`: the outermost boards known, before and after this one.
+    ends: Option<(Id, Id)>,
 }
 
 /// Where one key's copies are.
@@ -124,22 +138,118 @@ impl View {
         };
         let old = pick(&[Standing::Member, Standing::Leaving]);
         let new = pick(&[Standing::Member, Standing::Joining]);
-        let points = roster.cluster().points;
+        let cluster = roster.cluster();
         if old.is_empty() {
             return None;
         }
+        let circle = |boards: BTreeSet<Id>| {
+            Arc::new(match cluster.mode {
+                RingMode::Full => Circle::new(boards, cluster.points),
+                RingMode::Partial => Circle::of_ids(boards),
+            })
+        };
+        let rank = |entry: &Entry| (entry.id, (entry.generation, entry.standing));
         let changes = !new.is_empty() && new != old;
         Some(View {
             digest: roster.digest(),
-            copies: usize::from(roster.cluster().copies),
-            new: changes.then(|| Arc::new(Circle::new(new, points))),
-            old: Arc::new(Circle::new(old, points)),
+            copies: usize::from(cluster.copies),
+            new: changes.then(|| circle(new)),
+            old: circle(old),
+            ranks: (cluster.mode == RingMode::Partial)
+                .then(|| roster.members().map(rank).collect()),
+            ends: roster.ends(),
         })
     }
 
     /// The digest of the roster it was laid out from.
     pub fn digest(&self) -> u64 {
         self.digest
+    }
+
+    /// Copies can be compared by hash tree: nobody is joining or leaving, and the boards lay all
+    /// cells out over one roster, which in mode `partial` they do not.
+    pub fn is_comparable(&self) -> bool {
+        self.is_settled() && self.ranks.is_none()
+    }
+
+    /// Boards that may hold copies together with `board`: in mode `full` all others.
+    pub fn partners(&self, board: &Id) -> BTreeSet<Id> {
+        let circles = [&self.old].into_iter().chain(&self.new);
+        let mut partners = BTreeSet::new();
+        for circle in circles {
+            let boards = circle.boards();
+            let reach = match self.ranks {
+                None => boards.len(),
+                Some(_) => self.copies.min(boards.len()),
+            };
+            let at = boards.partition_point(|id| id < board);
+            for k in 0..reach {
+                partners.insert(boards[(at + k) % boards.len()]);
+                partners.insert(boards[(at + boards.len() - k) % boards.len()]);
+            }
+        }
+        partners.remove(board);
+        partners
+    }
+
+    /// What two boards must agree on before they operate on the keys at `points` together. Mode
+    /// `full`: the roster. Mode `partial`, where neighbours' rosters differ at the far ends: each
+    /// key's copies, how they stand, and since which generation.
+    pub fn agreement<'a>(&self, points: impl IntoIterator<Item = &'a Id>) -> u64 {
+        let Some(ranks) = &self.ranks else {
+            return self.digest;
+        };
+        let mut digest = 0u64;
+        let mut bytes = Vec::new();
+        for point in points {
+            bytes.clear();
+            bytes.extend_from_slice(&digest.to_be_bytes());
+            for set in self.copy_sets(point).sets {
+                bytes.push(set.len() as u8);
+                for id in set {
+                    let (generation, standing) = ranks[&id];
+                    bytes.extend_from_slice(id.as_bytes());
+                    bytes.extend_from_slice(&generation.to_be_bytes());
+                    bytes.push(standing as u8);
+                }
+            }
+            let hash = Id::of(&bytes);
+            let first = hash.as_bytes().first_chunk().expect("an id has 32 bytes");
+            digest = u64::from_be_bytes(*first);
+        }
+        digest
+    }
+
+    /// This view may say who holds the key: always in mode `full`; in mode `partial` only when
+    /// `board`, whose neighbourhood it is, holds a copy itself.
+    pub fn is_known_to(&self, board: &Id, point: &Id) -> bool {
+        self.ranks.is_none() || self.copy_sets(point).all().contains(board)
+    }
+
+    /// The key's copies lie within the boards known here; always in mode `full`.
+    pub fn reaches(&self, point: &Id) -> bool {
+        let Some((first, last)) = self.ends else {
+            return true;
+        };
+        let within = |id: &Id| id.is_in_half_open(&first, &last);
+        let sets = self.copy_sets(point).sets;
+        // Walking on past the last board would come round to the first.
+        within(point) && sets.iter().flatten().all(within)
+    }
+
+    /// With only `answered` of the old boards heard, every range `joiner` is to hold has had its
+    /// read quorum.
+    pub fn is_covered_for(&self, joiner: &Id, answered: &BTreeSet<Id>) -> bool {
+        if self.ranks.is_none() {
+            return self.is_covered_by(answered);
+        }
+        let new = self.new.as_ref().unwrap_or(&self.old);
+        let mut ends = self.old.points.iter().chain(&new.points);
+        ends.all(|(point, _)| {
+            let copies = self.old.copies(point, self.copies);
+            let heard = copies.iter().filter(|id| answered.contains(id)).count();
+            heard > copies.len() / 2 || !new.copies(point, self.copies).contains(joiner)
+        })
     }
 
     /// Nobody is joining or leaving.
@@ -341,5 +451,72 @@ mod tests {
             "most loaded / mean is {}",
             most / 6_000.0
         );
+    }
+
+    /// The view `board` has of a ring of these boards in mode `partial`, `odd` standing so.
+    fn neighbourhood(ring: &[Id], board: &Id, odd: Option<(Id, Standing)>) -> View {
+        let entry = |id: &Id| Entry {
+            id: *id,
+            generation: 1,
+            standing: match odd {
+                Some((other, standing)) if other == *id => standing,
+                _ => Standing::Member,
+            },
+        };
+        let state = crate::wire::peer::RosterState {
+            cluster: crate::base::member::Cluster {
+                id: crate::base::member::ClusterId([1; 16]),
+                name: "test".parse().unwrap(),
+                copies: 3,
+                points: 1,
+                mode: RingMode::Partial,
+            },
+            entries: ring.iter().map(entry).collect(),
+            contacts: vec![],
+        };
+        View::of(&Roster::from_state(state).around(*board)).unwrap()
+    }
+
+    #[test]
+    fn copies_of_a_key_agree_about_it_though_their_rosters_differ() {
+        let ring: Vec<Id> = boards(40).into_iter().collect();
+        for key in 0..200u32 {
+            let point = Id::of(&key.to_be_bytes());
+            let owner = ring.partition_point(|id| *id < point);
+            let copies: Vec<Id> = (0..3).map(|k| ring[(owner + k) % 40]).collect();
+            let views: Vec<View> = copies
+                .iter()
+                .map(|id| neighbourhood(&ring, id, None))
+                .collect();
+            for (view, board) in views.iter().zip(&copies) {
+                assert_eq!(view.copy_sets(&point).all(), copies);
+                assert_eq!(view.agreement([&point]), views[0].agreement([&point]));
+                assert!(view.is_known_to(board, &point) && view.reaches(&point));
+            }
+            assert_ne!(views[0].digest(), views[1].digest());
+            // A copy that leaves is another matter, and so is a board far away.
+            let odd = Some((copies[1], Standing::Leaving));
+            let other = neighbourhood(&ring, &copies[0], odd);
+            assert_ne!(other.agreement([&point]), views[0].agreement([&point]));
+            let far = ring[(owner + 20) % 40];
+            let view = neighbourhood(&ring, &far, None);
+            assert!(!view.is_known_to(&far, &point) && !view.reaches(&point));
+        }
+    }
+
+    #[test]
+    fn joiner_is_covered_by_a_read_quorum_of_each_of_its_own_ranges() {
+        let ring: Vec<Id> = boards(40).into_iter().collect();
+        let joiner = ring[20];
+        let odd = Some((joiner, Standing::Joining));
+        let view = neighbourhood(&ring, &joiner, odd);
+        // Its ranges are its own and those of the two before it: copies on 18 to 23.
+        let heard = |indexes: &[usize]| indexes.iter().map(|i| ring[*i]).collect();
+        assert!(view.is_covered_for(&joiner, &heard(&[18, 19, 21, 22])));
+        assert!(
+            !view.is_covered_for(&joiner, &heard(&[19, 21])),
+            "one of 21, 22, 23"
+        );
+        assert!(!view.is_covered_for(&joiner, &BTreeSet::from([joiner])));
     }
 }

@@ -12,6 +12,9 @@
 //! Leaving, Left, Forgotten ──▶ Member or Joining   generation + 1
 //! ```
 //!
+//! In mode `partial` a board's roster holds its neighbourhood only ([`Roster::around`]): the
+//! nearest boards on each side that belong, and those between them that have gone.
+//!
 //! Contacts (where a board is) travel along; the newest (boot, renewal) wins. What the roster
 //! means for copies is `proto/placement`.
 
@@ -23,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::id::Id;
 use crate::base::limit;
-use crate::base::member::{Cluster, Contact, Entry, Standing};
+use crate::base::member::{Cluster, Contact, Entry, RingMode, Standing};
 use crate::wire::peer::RosterState;
 
 /// The roster of one cluster as one board knows it.
@@ -32,6 +35,8 @@ pub struct Roster {
     cluster: Cluster,
     entries: BTreeMap<Id, Entry>,
     contacts: BTreeMap<Id, Contact>,
+    /// Mode `partial`: only the neighbourhood of this board is kept.
+    centre: Option<Id>,
     digest: u64,
     knowledge: u64,
 }
@@ -100,11 +105,56 @@ impl Roster {
             cluster,
             entries: BTreeMap::new(),
             contacts: BTreeMap::new(),
+            centre: None,
             digest: 0,
             knowledge: 0,
         };
         roster.renew_digests();
         roster
+    }
+
+    /// In mode `partial`, keeps only the neighbourhood of `centre` from here on.
+    pub fn around(mut self, centre: Id) -> Self {
+        if self.cluster.mode == RingMode::Partial {
+            self.centre = Some(centre);
+            self.prune();
+        }
+        self
+    }
+
+    /// Forgets what lies outside the neighbourhood: beyond the nearest boards on each side that
+    /// belong. That is no change of anybody's standing and is told to nobody.
+    pub fn prune(&mut self) {
+        let Some((first, last)) = self.ends() else {
+            return;
+        };
+        let outside = |id: &Id| id.is_in_open(&last, &first);
+        let before = self.entries.len();
+        self.entries.retain(|id, _| !outside(id));
+        if self.entries.len() == before {
+            return;
+        }
+        self.contacts.retain(|id, _| !outside(id));
+        self.renew_digests();
+    }
+
+    /// The outermost neighbours kept, before and after the centre; none when the roster may well
+    /// hold every board there is.
+    pub fn ends(&self) -> Option<(Id, Id)> {
+        let centre = self.centre?;
+        let others = |entry: &&Entry| entry.standing.belongs() && entry.id != centre;
+        let ids: Vec<Id> = self.entries.values().filter(others).map(|e| e.id).collect();
+        let side = limit::NEIGHBOURS_PER_SIDE;
+        let after = ids.partition_point(|id| *id < centre);
+        let first = (after + ids.len()).checked_sub(side)?;
+        (ids.len() >= 2 * side)
+            .then(|| (ids[first % ids.len()], ids[(after + side - 1) % ids.len()]))
+    }
+
+    /// The board whose state this is lacks something known here that is its concern.
+    pub fn has_news_for(&self, board: &Id, state: &RosterState) -> bool {
+        let theirs = Roster::from_state(state.clone()).around(*board);
+        !{ theirs }.merge(&self.state()).is_empty()
     }
 
     /// Reads what [`Roster::to_bytes`] wrote, and returns what follows it.
@@ -251,6 +301,13 @@ impl Roster {
             }
         }
         if !changes.is_empty() {
+            self.prune();
+            changes
+                .entries
+                .retain(|entry| self.entries.contains_key(&entry.id));
+            changes
+                .contacts
+                .retain(|contact| self.contacts.contains_key(&contact.id));
             self.renew_digests();
         }
         changes
@@ -285,7 +342,7 @@ fn first_bytes(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::member::{ClusterId, RingMode};
+    use crate::base::member::ClusterId;
     use proptest::prelude::*;
 
     fn cluster() -> Cluster {
@@ -387,5 +444,63 @@ mod tests {
             Err(RosterError::Newer { got: 9 })
         );
         assert_eq!(Roster::from_bytes(&[1, 0]), Err(RosterError::Damaged));
+    }
+
+    /// Boards 0 to `count`, evenly round the ring.
+    fn member(index: u8, count: u8) -> Entry {
+        let mut bytes = [0; 32];
+        bytes[0] = (u16::from(index) * 256 / u16::from(count)) as u8;
+        Entry {
+            id: Id::from_bytes(bytes),
+            generation: 1,
+            standing: Standing::Member,
+        }
+    }
+
+    #[test]
+    fn roster_of_a_neighbourhood_keeps_the_nearest_on_each_side() {
+        let cluster = Cluster {
+            points: 1,
+            mode: RingMode::Partial,
+            ..cluster()
+        };
+        let count = 40;
+        let side = limit::NEIGHBOURS_PER_SIDE as u8;
+        let state = RosterState {
+            cluster,
+            entries: (0..count).map(|i| member(i, count)).collect(),
+            contacts: vec![],
+        };
+        let centre = member(3, count).id;
+        let mut roster = Roster::from_state(state.clone()).around(centre);
+        let near = (0..=2 * side).map(|k| member((3 + count - side + k) % count, count).id);
+        let near: std::collections::BTreeSet<Id> = near.collect();
+        let kept = |roster: &Roster| roster.members().map(|entry| entry.id).collect();
+        assert_eq!(near, kept(&roster));
+        // What lies beyond is heard again and changes nothing, whatever is said of it.
+        let digest = roster.digest();
+        assert!(roster.merge(&state).is_empty());
+        let far = Entry {
+            standing: Standing::Left,
+            ..member(25, count)
+        };
+        let rumour = |entry: Entry| RosterState {
+            entries: vec![entry],
+            ..state.clone()
+        };
+        assert!(roster.merge(&rumour(far)).is_empty());
+        assert_eq!(roster.digest(), digest);
+        // A neighbour that leaves is remembered as gone, and makes room for the next.
+        let left = Entry {
+            standing: Standing::Left,
+            ..member(4, count)
+        };
+        let changes = roster.merge(&rumour(left.clone()));
+        assert_eq!(changes.entries, std::slice::from_ref(&left));
+        assert!(roster.has_news_for(&member(12, count).id, &state));
+        assert!(!roster.has_news_for(&member(25, count).id, &state));
+        let next = member(3 + side + 1, count);
+        assert_eq!(roster.merge(&state).entries, [next]);
+        assert_eq!(roster.entry(&left.id), Some(&left));
     }
 }

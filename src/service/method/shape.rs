@@ -12,7 +12,7 @@ use crate::base::call::{Coverage, Finger, MemberView, NodeRef, Overview};
 use crate::base::endpoint::{Name, SocketAddr};
 use crate::base::id::Id;
 use crate::base::item::{Item, Key, Value};
-use crate::base::member::{RingMode, Standing};
+use crate::base::member::Standing;
 use crate::base::version::Version;
 use crate::service::Failure;
 use crate::wire::jsonrpc::Code;
@@ -236,9 +236,7 @@ impl<'a> From<&'a Overview> for ClusterRow<'a> {
             settled: overview.settled,
             copies: cluster.map(|cluster| cluster.copies),
             points: cluster.map(|cluster| cluster.points),
-            mode: cluster.map(|cluster| match cluster.mode {
-                RingMode::Full => "full",
-            }),
+            mode: cluster.map(|cluster| cluster.mode.as_str()),
             nodes: overview
                 .members
                 .iter()

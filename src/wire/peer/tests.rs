@@ -10,7 +10,7 @@ use proptest::test_runner::TestRunner;
 
 use super::*;
 use crate::base::item::Value;
-use crate::base::member::{ClusterId, RingMode, Standing};
+use crate::base::member::Standing;
 use crate::base::version::Stamp;
 use crate::wire::frame::{FrameError, HEADER_BYTES};
 
@@ -62,13 +62,16 @@ fn item() -> impl Strategy<Value = Item> {
 
 fn cluster() -> impl Strategy<Value = Cluster> {
     let copies = 1..=limit::COPIES_MAX as u8;
-    let points = 1..=limit::POINTS_PER_BOARD;
-    (any::<[u8; 16]>(), name(), copies, points).prop_map(|(id, name, copies, points)| Cluster {
-        id: ClusterId(id),
-        name,
-        copies,
-        points,
-        mode: RingMode::Full,
+    let full = (1..=limit::POINTS_PER_BOARD).prop_map(|points| (points, RingMode::Full));
+    let ring = prop_oneof![full, Just((1, RingMode::Partial))];
+    (any::<[u8; 16]>(), name(), copies, ring).prop_map(|(id, name, copies, (points, mode))| {
+        Cluster {
+            id: ClusterId(id),
+            name,
+            copies,
+            points,
+            mode,
+        }
     })
 }
 
@@ -148,6 +151,100 @@ fn incarnation() -> impl Strategy<Value = Incarnation> {
     })
 }
 
+fn ask() -> impl Strategy<Value = pointer::Request> {
+    use pointer::Request;
+    prop_oneof![
+        Just(Request::Ping),
+        Just(Request::State),
+        id().prop_map(Request::Step),
+        id().prop_map(Request::Confirm),
+        Just(Request::Notify),
+        (option::of(id()), vec(id(), 0..9)).prop_map(|(predecessor, successors)| {
+            Request::Leaving {
+                predecessor,
+                successors,
+            }
+        }),
+    ]
+}
+
+fn told() -> impl Strategy<Value = pointer::Reply> {
+    use pointer::Reply;
+    prop_oneof![
+        Just(Reply::Ok),
+        Just(Reply::NotMember),
+        (option::of(id()), vec(id(), 0..9)).prop_map(|(predecessor, successors)| Reply::State {
+            predecessor,
+            successors,
+        }),
+        (vec(id(), 0..9), vec(id(), 0..33))
+            .prop_map(|(owners, closer)| Reply::Step { owners, closer }),
+        option::of(id()).prop_map(Reply::Mine),
+        id().prop_map(Reply::Earlier),
+    ]
+}
+
+fn operate() -> impl Strategy<Value = Operate> {
+    let goal = prop_oneof![
+        bytes(300).prop_map(|bytes| Goal::Put(Value::Json(bytes))),
+        Just(Goal::Get),
+        Just(Goal::Remove),
+    ];
+    let consistency = prop::sample::select(vec![
+        Consistency::One,
+        Consistency::Quorum,
+        Consistency::All,
+    ]);
+    (key(), goal, consistency).prop_map(|(key, goal, consistency)| Operate {
+        key,
+        goal,
+        consistency,
+    })
+}
+
+fn operated() -> impl Strategy<Value = Operated> {
+    let coverage =
+        (0..4usize, 0..4usize, any::<bool>()).prop_map(|(acks, hinted, degraded)| Coverage {
+            acks,
+            hinted,
+            degraded,
+        });
+    let value = bytes(300).prop_map(Value::Binary);
+    let outcomes = vec![
+        None,
+        Some(WriteOutcome::Unknown),
+        Some(WriteOutcome::NotWritten),
+    ];
+    let outcome = prop::sample::select(outcomes);
+    let failed = (text(80), outcome, any::<[u32; 2]>(), vec(id(), 0..4));
+    prop_oneof![
+        (id(), version(), any::<bool>(), coverage.clone()).prop_map(
+            |(node, version, existed, coverage)| Operated::Written {
+                node,
+                version,
+                existed,
+                coverage,
+            }
+        ),
+        (value, version(), coverage).prop_map(|(value, version, coverage)| Operated::Value {
+            value,
+            version,
+            coverage,
+        }),
+        Just(Operated::NotFound),
+        failed.prop_map(
+            |(reason, outcome, [acks, needed], absent)| Operated::Unavailable {
+                reason,
+                outcome,
+                acks,
+                needed,
+                absent,
+            }
+        ),
+        Just(Operated::Elsewhere),
+    ]
+}
+
 fn ring_call() -> impl Strategy<Value = RingCall> {
     prop_oneof![
         any::<u32>().prop_map(|generation| RingCall::Join { generation }),
@@ -163,6 +260,11 @@ fn ring_call() -> impl Strategy<Value = RingCall> {
         }),
         bytes(300).prop_map(RingCall::Relay),
         (id(), any::<u32>()).prop_map(|(board, generation)| RingCall::GiveUp { board, generation }),
+        (any::<[u8; 16]>(), ask()).prop_map(|(cluster, request)| RingCall::Ask {
+            cluster: ClusterId(cluster),
+            request,
+        }),
+        operate().prop_map(RingCall::Operate),
     ]
 }
 
@@ -174,6 +276,10 @@ fn ring_reply() -> impl Strategy<Value = RingReply> {
             .prop_map(|(items, more)| RingReply::Items { items, more }),
         option::of(bytes(300)).prop_map(RingReply::Relayed),
         text(80).prop_map(RingReply::Refused),
+        (told(), vec(contact(), 0..3))
+            .prop_map(|(reply, contacts)| RingReply::Told { reply, contacts }),
+        operated().prop_map(RingReply::Operated),
+        contact().prop_map(RingReply::Nearer),
     ]
 }
 
@@ -305,17 +411,7 @@ fn variant(message: &Message) -> (u8, u8) {
         Message::HelloAck { .. } => (1, 0),
         Message::Swim { .. } => (2, 0),
         Message::Suspect(_) => (3, 0),
-        Message::RingCall { body, .. } => {
-            let which = match body {
-                RingCall::Join { .. } => 0,
-                RingCall::Roster { .. } => 1,
-                RingCall::Digest(_) => 2,
-                RingCall::List { .. } => 3,
-                RingCall::Relay(_) => 4,
-                RingCall::GiveUp { .. } => 5,
-            };
-            (4, which)
-        }
+        Message::RingCall { body, .. } => (4, ring_call_variant(body)),
         Message::RingReply { body, .. } => {
             let which = match body {
                 RingReply::Roster(_) => 0,
@@ -323,6 +419,9 @@ fn variant(message: &Message) -> (u8, u8) {
                 RingReply::Items { .. } => 2,
                 RingReply::Relayed(_) => 3,
                 RingReply::Refused(_) => 4,
+                RingReply::Told { .. } => 5,
+                RingReply::Operated(_) => 6,
+                RingReply::Nearer(_) => 7,
             };
             (5, which)
         }
@@ -371,6 +470,19 @@ fn variant(message: &Message) -> (u8, u8) {
     }
 }
 
+fn ring_call_variant(call: &RingCall) -> u8 {
+    match call {
+        RingCall::Join { .. } => 0,
+        RingCall::Roster { .. } => 1,
+        RingCall::Digest(_) => 2,
+        RingCall::List { .. } => 3,
+        RingCall::Relay(_) => 4,
+        RingCall::GiveUp { .. } => 5,
+        RingCall::Ask { .. } => 6,
+        RingCall::Operate(_) => 7,
+    }
+}
+
 fn range_page_variant(page: &RangePage) -> u8 {
     match page {
         RangePage::Ask { .. } => 0,
@@ -392,7 +504,7 @@ fn every_variant_is_drawn() {
     let strategy = any_message();
     let draw = |_| variant(&strategy.new_tree(&mut runner).unwrap().current());
     let drawn: std::collections::BTreeSet<_> = (0..1_000).map(draw).collect();
-    assert_eq!(drawn.len(), 14 + 5 + 4 + 5 + 4 + 5 + 1 + 4, "{drawn:?}");
+    assert_eq!(drawn.len(), 14 + 7 + 7 + 5 + 4 + 5 + 1 + 4, "{drawn:?}");
 }
 
 #[test]

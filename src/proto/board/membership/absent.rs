@@ -2,6 +2,9 @@
 //!
 //! Nothing here costs anything while everybody is there: the timer runs only while somebody is
 //! absent, and the first message is sent when the grace time is over.
+//!
+//! In mode `partial` nobody is given up: a majority of a neighbourhood is none of the ring, and
+//! both sides of a split would have some. Absent boards are forgotten by their owner there.
 
 use super::*;
 use crate::base::call::GivingUp;
@@ -11,7 +14,7 @@ impl Board {
     /// Members came, went, or changed their presence.
     pub(in crate::proto::board) fn count_absence(&mut self, now: Now) {
         let absent = match self.phase {
-            Phase::Joined => self.absent_members(),
+            Phase::Joined if !self.is_partial() => self.absent_members(),
             _ => BTreeSet::new(),
         };
         self.membership.absence.update(now.time, &absent);

@@ -43,6 +43,9 @@ impl Board {
             let reason = format!("the ring has {} boards, more do not fit", limit::ROSTER_MAX);
             return RingReply::Refused(reason);
         }
+        if let Some(nearer) = self.nearer_to(&from) {
+            return RingReply::Nearer(nearer);
+        }
         let known = roster.entry(&from);
         let again = known.is_some_and(|e| e.standing.belongs() && e.generation > generation);
         if !again {
@@ -85,8 +88,12 @@ impl Board {
             return;
         }
         self.membership.joining = None;
+        if !matches!(reply, Some(RingReply::Nearer(_))) {
+            self.membership.join_hops = 0;
+        }
         match reply {
-            Some(RingReply::Roster(state)) => self.adopt(now, state),
+            Some(RingReply::Roster(state)) => self.adopt(now, from, state),
+            Some(RingReply::Nearer(contact)) => self.ask_nearer(now, contact),
             Some(RingReply::Refused(reason)) => {
                 if let Some(call) = self.membership.join_call.take() {
                     self.out.answer(call, Err(CallError::unavailable(reason)));
@@ -96,9 +103,21 @@ impl Board {
         }
     }
 
+    /// Sent on to a board nearer to this one's place.
+    fn ask_nearer(&mut self, now: Now, contact: Contact) {
+        self.membership.join_hops += 1;
+        if contact.id != self.me && self.membership.join_hops <= limit::JOIN_HOPS_MAX {
+            let sponsor = contact.id;
+            self.routing.learn(contact);
+            self.ask_to_join(now, &sponsor);
+        } else {
+            self.membership.join_hops = 0;
+        }
+    }
+
     /// Admitted: the sponsor's roster is this board's from here on.
-    pub(super) fn adopt(&mut self, now: Now, state: RosterState) {
-        let admitted = Roster::from_state(state);
+    pub(super) fn adopt(&mut self, now: Now, sponsor: Id, state: RosterState) {
+        let admitted = Roster::from_state(state).around(self.me);
         if !admitted.has(&self.me) || admitted.cluster().name != self.settings.cluster_name {
             return;
         }
@@ -118,6 +137,7 @@ impl Board {
         self.phase = Phase::Joined;
         self.membership.establish(now);
         self.membership.join_address = None;
+        self.join_ring_at(now, sponsor, ended.is_some());
         self.membership.answered.clear();
         self.membership.asked.clear();
         self.out.events.push_back(match ended {
@@ -251,7 +271,7 @@ impl Board {
         }
     }
 
-    pub(super) fn check_coverage(&mut self, now: Now) {
+    pub(in crate::proto::board) fn check_coverage(&mut self, now: Now) {
         let Some(view) = self.view() else { return };
         let mine = self
             .roster
@@ -263,7 +283,7 @@ impl Board {
         };
         let mut heard = self.membership.answered.clone();
         heard.insert(self.me);
-        if view.is_covered_by(&heard) {
+        if view.is_covered_for(&self.me, &heard) && self.is_in_ring() {
             self.change_entry(
                 now,
                 Entry {
@@ -341,11 +361,17 @@ impl Board {
     }
 
     pub(super) fn joined_reply(&mut self) -> Reply {
-        let pointers = self.pointers();
+        let (mut predecessor, mut successors) = self.own_pointers();
+        if !self.is_in_ring() {
+            // The pointers follow within a moment; the roster names the same boards.
+            let near = self.pointers();
+            predecessor = near.predecessor();
+            successors = near.successors(limit::SUCCESSORS_MAX);
+        }
         Reply::Joined {
             id: self.me,
-            predecessor: self.node_ref(&pointers.predecessor()),
-            successors: self.node_refs(&pointers.successors(limit::SUCCESSORS_MAX)),
+            predecessor: self.node_ref(&predecessor),
+            successors: self.node_refs(&successors),
         }
     }
 }

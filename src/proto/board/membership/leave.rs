@@ -85,7 +85,7 @@ impl Board {
     }
 
     /// After a store of the roster: a leave that is complete ends here.
-    pub(super) fn finish_leave(&mut self) {
+    pub(super) fn finish_leave(&mut self, now: Now) {
         let left = self
             .roster
             .as_ref()
@@ -94,12 +94,14 @@ impl Board {
         if let (Leaving::HandingOver(call), Some(Standing::Left)) = (self.membership.leaving, left)
         {
             // Its entry tells the others; a farewell by datagram would overtake it.
-            self.depart(call);
+            self.depart(now, call);
         }
     }
 
-    pub(super) fn depart(&mut self, call: Option<CallId>) {
+    pub(super) fn depart(&mut self, now: Now, call: Option<CallId>) {
         self.membership.leaving = Leaving::Done;
+        self.routing.leave(true);
+        self.settle_ring_asks(now);
         self.membership.established = None;
         self.phase = Phase::Departed;
         self.abandon_pass();
@@ -124,7 +126,7 @@ impl Board {
         match mine {
             Some(mine) if mine.standing == Standing::Left => {
                 // The store is slow, but everybody has been told.
-                self.depart(call);
+                self.depart(now, call);
                 return;
             }
             Some(mine) if mine.standing == Standing::Leaving => {
@@ -182,6 +184,7 @@ impl Board {
     ) -> Result<Reply, CallError> {
         self.check_ring()?;
         self.phase = Phase::Departed;
+        self.routing.leave(false);
         self.abandon_pass();
         self.membership.established = None;
         self.pointers = None;

@@ -19,6 +19,7 @@ mod join;
 mod leave;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::gossip::CallPurpose;
@@ -29,10 +30,11 @@ use crate::base::endpoint::SocketAddr;
 use crate::base::hint::{Hint, HintKind};
 use crate::base::id::Id;
 use crate::base::limit;
-use crate::base::member::{Cluster, ClusterId, Contact, Entry, RingMode, Standing};
+use crate::base::member::{Cluster, ClusterId, Contact, Entry, Standing};
 use crate::base::rng::RngExt;
 use crate::base::time::{Now, Time};
 use crate::proto::detector::{Detector, Finding, Peer};
+use crate::proto::placement::View;
 use crate::proto::replication::needed;
 use crate::proto::roster::absence::Absence;
 use crate::proto::roster::{Changes, Roster};
@@ -87,6 +89,8 @@ pub(super) struct Membership {
     /// In a ring without a break since then.
     established: Option<Time>,
     joining: Option<(Id, Time)>,
+    /// Times this board was sent on to another since it began to ask.
+    join_hops: u32,
     join_call: Option<CallId>,
     join_address: Option<SocketAddr>,
     founding: bool,
@@ -122,6 +126,7 @@ impl Default for Membership {
             since: Time::ZERO,
             established: None,
             joining: None,
+            join_hops: 0,
             join_call: None,
             join_address: None,
             founding: false,
@@ -193,7 +198,7 @@ impl Board {
                 }
             }
             let standing = roster.entry(&self.me).map(|entry| entry.standing);
-            self.roster = Some(roster);
+            self.roster = Some(roster.around(self.me));
             match standing {
                 Some(standing) if standing.belongs() => self.resume(now),
                 Some(Standing::Left) => self.discard_items(),
@@ -265,6 +270,7 @@ impl Board {
             });
         }
         self.catch_up();
+        self.resume_ring(now);
         self.apart_at_start();
         self.count_absence(now);
         let alone = self.member_ids() == [self.me];
@@ -300,11 +306,26 @@ impl Board {
         needed(copies.min(self.member_ids().len()), Consistency::Quorum)
     }
 
+    /// Unheard boards with which this one shares keys.
+    fn unheard_partners(&self) -> usize {
+        let unheard = &self.membership.unheard;
+        let roster = self.roster.as_ref().filter(|_| self.is_partial());
+        let laid_out = self.view.clone();
+        let view = roster.and_then(|roster| {
+            let current = laid_out.filter(|view| view.digest() == roster.digest());
+            current.or_else(|| View::of(roster).map(Arc::new))
+        });
+        match view {
+            Some(view) => unheard.intersection(&view.partners(&self.me)).count(),
+            None => unheard.len(),
+        }
+    }
+
     /// This copy may lack acknowledged writes. Every acknowledged write lies on a write quorum of
     /// boards, so with fewer than that unheard at least one of its boards has been heard.
     pub(in crate::proto::board) fn is_behind(&self) -> bool {
         let unheard = &self.membership.unheard;
-        (self.membership.resumed && unheard.len() >= self.write_quorum())
+        (self.membership.resumed && self.unheard_partners() >= self.write_quorum())
             || (self.membership.was_split && unheard.iter().any(|id| self.is_present(id)))
     }
 
@@ -312,7 +333,7 @@ impl Board {
     pub(in crate::proto::board) fn heard_enough(&mut self) {
         let belongs: BTreeSet<Id> = self.member_ids().into_iter().collect();
         self.membership.unheard.retain(|id| belongs.contains(id));
-        if self.membership.unheard.len() < self.write_quorum() {
+        if self.unheard_partners() < self.write_quorum() {
             self.membership.resumed = false;
             let waits = self.membership.unheard.iter().any(|id| self.is_present(id));
             let split = self.absent_members().len() >= self.write_quorum();
@@ -381,6 +402,8 @@ impl Board {
                 let greeter = self.pointers().successor_of(&id) == self.me;
                 let wait = match belongs || greeter {
                     true => Duration::ZERO,
+                    // It may well be a member far away: whoever is next to its place knows.
+                    false if self.is_partial() => return,
                     false => self.jitter_ms(800, 2_000),
                 };
                 if !self.is_armed(Timer::Greet(id)) {
@@ -473,10 +496,10 @@ impl Board {
             id: ClusterId(self.rng.random()),
             name: self.settings.cluster_name.clone(),
             copies: limit::COPIES_MAX as u8,
-            points: limit::POINTS_PER_BOARD,
-            mode: RingMode::Full,
+            points: self.settings.ring_mode.points(),
+            mode: self.settings.ring_mode,
         };
-        self.roster = Some(Roster::found(cluster, self.my_contact()));
+        self.roster = Some(Roster::found(cluster, self.my_contact()).around(self.me));
         self.view = None;
         self.membership.founding = true;
         self.persist_roster();
@@ -501,16 +524,18 @@ impl Board {
             self.membership.establish(now);
             self.pointers = None;
             self.out.events.push_back(Event::Founded(id));
+            self.found_ring(now);
             for peer in self.links.peers() {
                 self.push_roster(now, &peer, CallPurpose::Exchange);
             }
         }
-        self.finish_leave();
+        self.finish_leave(now);
     }
 
     /// A link is up: this is who is at the other end.
     pub(super) fn peer_up(&mut self, now: Now, remote: SocketAddr, hello: Hello) {
         let peer = hello.contact.id;
+        self.routing.learn(hello.contact.clone());
         self.note_hint(
             now,
             peer,
@@ -577,6 +602,7 @@ impl Board {
                 self.watch.up(now.time, id);
                 self.together_with(now, &id);
                 if self.roster.as_ref().is_some_and(|roster| roster.has(&id)) {
+                    self.routing.heard_of(id);
                     self.out.events.push_back(Event::NodeUp(id));
                     if self.membership.apart.is_unconfirmed(&id) {
                         self.handover.note_lagging(id);
@@ -584,6 +610,9 @@ impl Board {
                     self.copy_is_back(now, id);
                     self.rearm(now.time + Duration::from_millis(20), Timer::Ask);
                 }
+            }
+            Finding::Down(id) if self.is_partial() && !self.is_neighbour(&id) => {
+                self.pointers = None;
             }
             Finding::Down(id) => {
                 self.pointers = None;

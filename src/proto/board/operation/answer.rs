@@ -295,7 +295,7 @@ impl Board {
             .filter(|(_, operation)| match &operation.step {
                 Step::Reading(read) => read.is_outstanding(peer),
                 Step::Writing(writing) => writing.write.is_outstanding(peer),
-                Step::Waiting => false,
+                Step::Waiting | Step::Elsewhere { .. } => false,
             })
             .map(|(id, _)| *id)
             .collect();
@@ -314,7 +314,7 @@ impl Board {
                     let item = writing.item.clone();
                     self.ask_to_write(now, id, &item, more);
                 }
-                Step::Waiting => {}
+                Step::Waiting | Step::Elsewhere { .. } => {}
             }
             self.judge(now, id);
         }

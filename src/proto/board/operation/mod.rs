@@ -10,6 +10,7 @@
 //! there was a value.
 
 mod answer;
+mod elsewhere;
 mod outcome;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +29,7 @@ use crate::base::version::{Stamp, Version};
 use crate::proto::placement::CopySets;
 use crate::proto::replication::read::{self, Read};
 use crate::proto::replication::write::{self, Ask, Write};
-use crate::wire::peer::{Message, ReadResult, ReplicaWrite, WriteResult};
+use crate::wire::peer::{self as wire, Message, ReadResult, ReplicaWrite, WriteResult};
 
 /// A copy that was asked and is still silent after an operation was answered gets a hint kept for
 /// it after this.
@@ -48,6 +49,8 @@ enum Step {
     Writing(Box<Writing>),
     /// Waiting for rosters to agree.
     Waiting,
+    /// Another board coordinates it; `busy` while that is looked up or at work.
+    Elsewhere { busy: bool },
 }
 
 #[derive(Debug)]
@@ -91,6 +94,7 @@ struct Operation {
 pub(super) struct Operations {
     running: BTreeMap<u64, Operation>,
     slow: BTreeMap<Id, Time>,
+    guests: elsewhere::Guests,
 }
 
 impl Operations {
@@ -189,6 +193,17 @@ impl Board {
         let Some(operation) = self.operations.running.get(&id) else {
             return;
         };
+        let (key, guest) = (operation.key.clone(), self.is_guest(operation.call));
+        if !self.knows_copies(&key) {
+            match guest {
+                true => self.fail(id, 0, 0),
+                false => self.start_elsewhere(now, id),
+            }
+            return;
+        }
+        let Some(operation) = self.operations.running.get(&id) else {
+            return;
+        };
         match operation.goal {
             Goal::Put(ref value) => {
                 let value = Some(value.clone());
@@ -230,7 +245,7 @@ impl Board {
     }
 
     fn ask_to_read(&mut self, now: Now, id: u64, key: &Key, asks: Vec<Id>) {
-        let view = self.roster_digest();
+        let view = self.agreement([key]);
         for to in asks {
             if to == self.me {
                 let load = self.out.load(Load::Item(key.clone()));
@@ -323,7 +338,7 @@ impl Board {
     }
 
     fn ask_to_write(&mut self, now: Now, id: u64, item: &Item, asks: Vec<Ask>) {
-        let view = self.roster_digest();
+        let view = self.agreement([&item.key]);
         let counted = self.view.as_ref().map_or(1, |view| view.new_boards().len());
         let mut own = None;
         let mut sent = Vec::new();
@@ -367,14 +382,14 @@ impl Board {
 
     /// Stores an item of an operation here.
     fn write_own(&mut self, operation: u64, attempt: u32, item: Item, hint: bool) {
-        let view = self.roster_digest();
-        let hint = hint.then(|| item.key.clone());
+        let key = item.key.clone();
+        let view = self.agreement([&key]);
         let batch = self.item_batch(item);
         let store = self.out.store(batch);
         let purpose = StorePurpose::LocalWrite {
             operation,
             attempt,
-            accepted: Accepted { hint, view },
+            accepted: Accepted { key, hint, view },
         };
         self.stores.insert(store, purpose);
     }

@@ -13,10 +13,11 @@ impl Board {
         }
         let key = operation.key.clone();
         let wait = match &mut operation.step {
-            Step::Waiting => {
+            Step::Waiting | Step::Elsewhere { busy: false } => {
                 self.start_operation(now, id);
                 RETRY_TIME
             }
+            Step::Elsewhere { busy: true } => limit::COPY_ANSWER_TIME_MAX,
             Step::Reading(read) => {
                 if std::mem::replace(&mut operation.hedged, true) {
                     read.give_up_waiting();
@@ -84,7 +85,7 @@ impl Board {
             return;
         };
         match &operation.step {
-            Step::Waiting => {}
+            Step::Waiting | Step::Elsewhere { .. } => {}
             Step::Reading(read) => match read.verdict() {
                 read::Verdict::Waiting => {}
                 read::Verdict::Found { record, coverage } => {
@@ -270,8 +271,11 @@ impl Board {
                 self.end_write(id, coverage);
             }
             Step::Reading(_) => self.read_unavailable(id, 0, 0),
-            Step::Waiting => {
-                let reason = "the boards' rosters did not come to agree in time; try again";
+            Step::Waiting | Step::Elsewhere { .. } => {
+                let reason = match operation.step {
+                    Step::Waiting => "the boards' rosters did not come to agree in time; try again",
+                    _ => "the boards that hold this key do not answer; try again in a moment",
+                };
                 let outcome = self.outcome_of(id);
                 self.end(
                     id,

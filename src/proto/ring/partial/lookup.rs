@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::message::{Reply, Request};
 use crate::base::id::Id;
+use crate::base::pointer::{Reply, Request};
 
 /// Questions of one lookup: the whole of a successor list and a table of fingers may be dead
 /// several times over before a lookup is given up.

@@ -3,33 +3,51 @@
 //! correct", IEEE TSE 2017: operations Join, StabilizeFromSuccessor, StabilizeFromPredecessor,
 //! Rectify, Fail).
 //!
-//! Start: the founder is alone ([`Partial::found`]); every other board looks its own id up at a
-//! sponsor and joins only between a member m and m's first successor, which must answer, and
-//! copies m's whole list (Join). Steady state, on each [`Partial::handle_tick`]: ask the first
-//! successor for its pointers; silent, it is dropped and the list shifts; answering, its list is
-//! adopted behind it (StabilizeFromSuccessor), then its predecessor is taken when strictly
-//! between and answering (StabilizeFromPredecessor), then the first successor is notified. The
-//! notified board takes a strictly closer predecessor, or any when the old one is silent
-//! (Rectify). Distress: a board whose whole list is dead says so ([`Event::Isolated`]) and has to
-//! join anew. End: an orderly leave tells both neighbours, an immediate one is a failure.
+//! The rules by their names in the paper's Alloy model (`pred Join`, `pred Fail` and so on under
+//! STATE TRANSITIONS; August 2016), and where they are here; "live" is "answers this question":
+//!
+//! - **Join**: look the own id up at any member; ask m, the member found before it, for its
+//!   pointers; only when m < me < m's first successor, and that successor answers, take m's whole
+//!   list and m as predecessor (`join_beside`, `handle_join_state`, `handle_join_answer`).
+//! - **StabilizeFromSuccessor**: ask the first successor for its pointers; live: the list becomes
+//!   that successor and its list without the last; dead: drop it and shift, and ask the next
+//!   (`handle_successor`).
+//! - **StabilizeFromPredecessor**: the successor's predecessor, when strictly between and live,
+//!   becomes the first successor, with its list behind it; then the first successor is notified
+//!   (`handle_between`).
+//! - **Rectify**, at the notified board: the notifier becomes predecessor when it is strictly
+//!   between the old predecessor and this board, or when the old one is dead (`rectify`).
+//! - **Fail**, and a leave at once: nothing is sent. Its precondition is that nobody is left
+//!   without a live successor: no whole list fails before a round mends it; r is chosen for that.
+//!
+//! A list is r long, in ring order, without its owner (`in_order`); what the paper's invariant
+//! adds for the whole ring (one ordered ring, appendages lead into it, r + 1 principals) is
+//! checked over all boards by `tests/scale`.
+//!
+//! Start: the founder is alone ([`Partial::found`]), a board that was in the ring goes on
+//! ([`Partial::resume`]), every other board joins. Steady state: one round of both stabilisations
+//! on each [`Partial::handle_tick`], and some fingers. Distress: a board whose whole list is dead
+//! says so ([`Event::Isolated`]) and has to join anew. End: an orderly leave tells both
+//! neighbours, an immediate one is a failure.
 //!
 //! Fingers are hints for lookups and never make an answer right or wrong (`lookup.rs`).
 //!
 //! Departures: the paper fixes a ring of at least r+1 boards from its beginning and pads a list
 //! after a dead successor; here a young ring has shorter lists (everybody else), and a list is
-//! short from a dead successor to the next one's answer. The machine keeps no time: ticks and
-//! silence are its driver's.
+//! short from a dead successor to the next one's answer. A board may also be told of a neighbour
+//! from outside ([`Partial::heard_of`]), which is asked as the successor's predecessor would be,
+//! and goes on with old pointers after a stop. The machine keeps no time: ticks and silence are
+//! its driver's.
 
 mod lookup;
-mod message;
 mod stabilise;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use self::lookup::Found;
 use self::lookup::{Lookup, Next, distance};
-pub use self::message::{AskId, Reply, Request};
 use crate::base::id::Id;
+pub use crate::base::pointer::{AskId, Reply, Request};
 
 /// Boards named in a reply to a step of a lookup: a successor list and the nearest fingers.
 const STEP_NAMES_MAX: usize = 32;
@@ -132,6 +150,36 @@ impl Partial {
         self.finger_next = Id::BITS;
     }
 
+    /// Goes on after a stop with the pointers the board had: to the others it was slow, not away.
+    /// What is wrong with them by now is for the rounds to find out, as after any silence.
+    pub fn resume(&mut self, predecessor: Option<Id>, successors: impl IntoIterator<Item = Id>) {
+        self.member = true;
+        self.predecessor = predecessor.filter(|id| *id != self.me);
+        self.successors = stabilise::in_order(self.me, successors, self.length);
+    }
+
+    /// Somebody says this board is there. When it lies between this board and its successor the
+    /// next round asks it, as it would the successor's predecessor: so rings that were cut in two
+    /// find together.
+    pub fn heard_of(&mut self, id: Id) {
+        let first = self
+            .successor()
+            .filter(|_| self.member && !self.stabilising);
+        if first.is_some_and(|first| id.is_in_open(&self.me, &first)) {
+            self.stabilising = true;
+            self.ask(id, Request::State, Purpose::Between(id));
+        } else if first.is_none() && self.member && id != self.me && !self.stabilising {
+            // Any member will do: the rounds walk back from it to the successor that is right.
+            self.successors.push(id);
+            self.stabilise();
+        }
+    }
+
+    /// A round of stabilising is under way.
+    pub fn is_stabilising(&self) -> bool {
+        self.stabilising
+    }
+
     /// Joins the ring `sponsor` belongs to; ends in [`Event::Joined`] or [`Event::JoinFailed`].
     pub fn join(&mut self, sponsor: Id) {
         self.member = false;
@@ -210,6 +258,16 @@ impl Partial {
         }
         self.stabilise();
         for _ in 0..FINGERS_PER_TICK {
+            self.fix_finger();
+        }
+    }
+
+    /// Renews the whole table.
+    pub fn fix_every_finger(&mut self) {
+        self.fingers.clear();
+        self.finger_next = 0;
+        self.fix_finger();
+        while self.finger_next > 0 && self.finger_next < Id::BITS {
             self.fix_finger();
         }
     }

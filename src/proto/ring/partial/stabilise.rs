@@ -2,13 +2,13 @@
 //! orderly leave, which tells the neighbours what they would find out by asking.
 
 use super::lookup::Found;
-use super::message::{Reply, Request};
 use super::{Event, Partial, Purpose};
 use crate::base::id::Id;
+use crate::base::pointer::{Reply, Request};
 
 /// `ids` as a successor list of `me`: as long as each lies strictly clockwise of the one before
 /// and the ring has not come round. What a peer says can so never put a list out of order.
-fn in_order(me: Id, ids: impl IntoIterator<Item = Id>, length: usize) -> Vec<Id> {
+pub(super) fn in_order(me: Id, ids: impl IntoIterator<Item = Id>, length: usize) -> Vec<Id> {
     let mut before = me;
     let ordered = ids.into_iter().take_while(|id| {
         let follows = id.is_in_open(&before, &me);

@@ -1,14 +1,16 @@
 //! What boards of a ring in mode `partial` ask each other. Each request has one reply; a board
 //! that does not answer in time counts as dead for the one who asked, for this one question.
 
-use crate::base::id::Id;
+use serde::{Deserialize, Serialize};
+
+use super::id::Id;
 
 /// Names a question until its reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AskId(pub u64);
 
 /// A question of one board to another.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Are you there?
     Ping,
@@ -30,7 +32,7 @@ pub enum Request {
 }
 
 /// The answer to a question.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
     /// Done, or: here.
     Ok,
@@ -54,4 +56,20 @@ pub enum Reply {
     Mine(Option<Id>),
     /// A board between the point and the asked board: it is nearer.
     Earlier(Id),
+}
+
+impl Reply {
+    /// The boards it names.
+    pub fn boards(&self) -> Box<dyn Iterator<Item = &Id> + '_> {
+        match self {
+            Reply::Ok | Reply::NotMember => Box::new(std::iter::empty()),
+            Reply::State {
+                predecessor,
+                successors,
+            } => Box::new(predecessor.iter().chain(successors)),
+            Reply::Step { owners, closer } => Box::new(owners.iter().chain(closer)),
+            Reply::Mine(predecessor) => Box::new(predecessor.iter()),
+            Reply::Earlier(nearer) => Box::new(std::iter::once(nearer)),
+        }
+    }
 }
