@@ -360,6 +360,10 @@ pub enum ReadResult {
     Corrupt,
 }
 
+/// A block and its cells with items: the low bytes of their numbers, and the first eight bytes of
+/// their digests.
+pub type BlockCells = (u8, Vec<(u8, [u8; 8])>);
+
 /// Steps of a comparison of two hash trees (`base/tree.rs`), over the cells that both boards
 /// should hold by the roster whose digest is `view`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -377,8 +381,8 @@ pub enum SyncRequest {
         view: u64,
         /// The asked board is to offer what it holds in cells that differ, as the asker does.
         repair: bool,
-        /// By block: the asker's cells with items, by the low byte of their number.
-        blocks: Vec<(u8, Vec<(u8, u128)>)>,
+        /// Some of the asker's blocks.
+        blocks: Vec<BlockCells>,
     },
 }
 
@@ -387,8 +391,9 @@ pub enum SyncRequest {
 pub enum SyncResponse {
     /// The roots are equal.
     Same,
-    /// They are not: the answering board's blocks with items.
-    Blocks(Vec<(u8, NodeDigest)>),
+    /// They are not: the answering board's blocks with items, and the first eight bytes of their
+    /// digests.
+    Blocks(Vec<(u8, [u8; 8])>),
     /// Cells that differ.
     Differ(Vec<Cell>),
     /// The roster differs, or boards are joining or leaving.

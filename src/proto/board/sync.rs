@@ -6,8 +6,9 @@
 //!
 //! Start: a board that is back or lags is compared at once ([`Aim::Repair`]). Steady state: each
 //! other board is compared in passing once in [`ROUND_TIME`]; writes on their way make cells differ
-//! for a moment, so only what differs twice in a row is repaired. This touches no flash. Distress: another roster, a silent board or an unreadable
-//! store ends a comparison without a finding; it is made again.
+//! for a moment, so only what differs twice in a row is repaired. This touches no flash. Distress:
+//! another roster, a silent board or an unreadable store ends a comparison without a finding; it
+//! is made again.
 //!
 //! While boards join or leave nothing is compared: the hand-over offers everything then. So it is
 //! in mode `partial` at all times: two neighbours' rosters differ at the far ends, and with them
@@ -25,7 +26,7 @@ use crate::base::store::{Load, Loaded, StoreError};
 use crate::base::time::{Now, Time};
 use crate::base::tree::{NodeDigest, Tree};
 use crate::proto::placement::View;
-use crate::wire::peer::{Message, SyncRequest, SyncResponse};
+use crate::wire::peer::{BlockCells, Message, SyncRequest, SyncResponse};
 
 /// Every other board is compared in passing within this, in rings up to a few dozen boards.
 const ROUND_TIME: Duration = Duration::from_secs(50);
@@ -243,7 +244,7 @@ impl Board {
             self.end_comparison(now, operation, Ok(differing));
             return;
         }
-        let low = |(cell, sum): (Cell, u128)| (cell.0 as u8, sum);
+        let low = |(cell, sum): (Cell, u128)| (cell.0 as u8, short(&sum.to_be_bytes()));
         let cells = |block: u8| comparison.tree.cells_of(block, &comparison.shared);
         let peer = comparison.peer;
         let body = SyncRequest::Cells {
@@ -346,34 +347,47 @@ impl Board {
     }
 }
 
+/// What travels of a digest below the root: should two differ in what does not, the roots go on
+/// differing, and a later write finds it out.
+type Short = [u8; 8];
+
+fn short(digest: &[u8]) -> Short {
+    *digest.first_chunk().expect("a digest has eight bytes")
+}
+
+fn short_blocks(blocks: &[(u8, NodeDigest)]) -> Vec<(u8, Short)> {
+    let shorten = |(block, digest): &(u8, NodeDigest)| (*block, short(digest));
+    blocks.iter().map(shorten).collect()
+}
+
 fn compare_roots(tree: &Tree, shared: &CellSet, root: &NodeDigest) -> SyncResponse {
     let blocks = tree.blocks(shared);
     match Tree::root(&blocks) == *root {
         true => SyncResponse::Same,
-        false => SyncResponse::Blocks(blocks),
+        false => SyncResponse::Blocks(short_blocks(&blocks)),
     }
 }
 
 /// Cells of these blocks that are not the same here.
-fn compare_cells(tree: &Tree, shared: &CellSet, theirs: &[(u8, Vec<(u8, u128)>)]) -> Vec<Cell> {
+fn compare_cells(tree: &Tree, shared: &CellSet, theirs: &[BlockCells]) -> Vec<Cell> {
     let mut differing = Vec::new();
     for (block, cells) in theirs.iter().take(limit::SYNC_BLOCKS_MAX) {
         let cell = |low: u8| Cell(u16::from(*block) << 8 | u16::from(low));
-        let theirs: BTreeMap<Cell, u128> =
+        let theirs: BTreeMap<Cell, Short> =
             cells.iter().map(|(low, sum)| (cell(*low), *sum)).collect();
         let numbers = (0..=u8::MAX).map(cell);
         differing.extend(numbers.filter(|cell| {
-            let sum = theirs.get(cell).copied().unwrap_or(0);
-            shared.contains(*cell) && sum != tree.cell(*cell)
+            let theirs = theirs.get(cell).copied().unwrap_or_default();
+            shared.contains(*cell) && theirs != short(&tree.cell(*cell).to_be_bytes())
         }));
     }
     differing
 }
 
 /// Blocks that one side lacks or has another digest of.
-fn differing_blocks(mine: &[(u8, NodeDigest)], theirs: &[(u8, NodeDigest)]) -> Vec<u8> {
-    let mine: BTreeMap<u8, NodeDigest> = mine.iter().copied().collect();
-    let theirs: BTreeMap<u8, NodeDigest> = theirs.iter().copied().collect();
+fn differing_blocks(mine: &[(u8, NodeDigest)], theirs: &[(u8, Short)]) -> Vec<u8> {
+    let mine: BTreeMap<u8, Short> = short_blocks(mine).into_iter().collect();
+    let theirs: BTreeMap<u8, Short> = theirs.iter().copied().collect();
     let all = 0..=u8::MAX;
     all.filter(|block| mine.get(block) != theirs.get(block))
         .collect()

@@ -311,7 +311,7 @@ fn listed() -> impl Strategy<Value = (u64, u64, Vec<(Key, Version)>)> {
 
 fn sync_request() -> impl Strategy<Value = SyncRequest> {
     let root = (any::<u64>(), any::<[u8; 32]>());
-    let cells = proptest::collection::vec((any::<u8>(), any::<u128>()), 0..4);
+    let cells = proptest::collection::vec((any::<u8>(), any::<[u8; 8]>()), 0..4);
     let blocks = proptest::collection::vec((any::<u8>(), cells), 0..4);
     prop_oneof![
         root.prop_map(|(view, root)| SyncRequest::Root { view, root }),
@@ -326,7 +326,7 @@ fn sync_request() -> impl Strategy<Value = SyncRequest> {
 }
 
 fn sync_response() -> impl Strategy<Value = SyncResponse> {
-    let blocks = proptest::collection::vec((any::<u8>(), any::<[u8; 32]>()), 0..4);
+    let blocks = proptest::collection::vec((any::<u8>(), any::<[u8; 8]>()), 0..4);
     let cells = proptest::collection::vec(any::<u16>().prop_map(Cell), 0..4);
     prop_oneof![
         Just(SyncResponse::Same),
