@@ -88,11 +88,11 @@ fn a_store_of_a_newer_format_is_left_untouched() {
     alone(|| {
         let data = used();
         let store = data.path().join("store");
-        fs::write(store.join("format"), "roundel store 2\n").expect("our file");
+        fs::write(store.join("format"), "roundel store 3\n").expect("our file");
         let before = contents(&store);
         let ended = ends(command(data.path(), &[]));
         let hints = [
-            "has format 2, this roundel reads up to 1",
+            "has format 3, this roundel reads up to 2",
             "Nothing was changed",
         ];
         assert_refused(&ended, 1, &hints);
@@ -103,7 +103,7 @@ fn a_store_of_a_newer_format_is_left_untouched() {
             1,
             &["is not a roundel store", "Nothing was changed"],
         );
-        fs::write(store.join("format"), "roundel store 2\n").expect("our file");
+        fs::write(store.join("format"), "roundel store 3\n").expect("our file");
         assert!(contents(&store) == before, "the store was changed");
         fs::write(store.join("format"), "roundel store 1\n").expect("our file");
         Daemon::start(data.path(), &[]).assert_well();

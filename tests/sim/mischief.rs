@@ -174,7 +174,7 @@ impl World {
 
     fn then(&mut self, (low_ms, high_ms): (u64, u64), fault: Fault) {
         let wait = self.after_ms(low_ms, high_ms);
-        self.schedule(wait, Happening::Fault(fault));
+        self.schedule(wait, Happening::Consequence(fault));
     }
 
     fn draw_kill(&mut self, node: usize) {

@@ -232,9 +232,12 @@ impl Model {
                  {earlier:?}"
             ));
         }
+        // A put to one copy, or in a ring that was another then, is unknown to whoever writes next:
+        // the later by stamp stands.
         let superseded = self.before(id).find(|(other, _)| {
             let after = put.answered.is_some_and(|at| at < other.asked);
-            after && other.kind != Kind::Get && matches!(put.fate, Fate::Done(_))
+            let known = put.strict && put.cluster == other.cluster;
+            after && known && other.kind != Kind::Get && matches!(put.fate, Fate::Done(_))
         });
         match superseded {
             Some((other, _)) => Err(format!(

@@ -52,6 +52,8 @@ pub enum Happening {
     },
     Search(usize, u64),
     Fault(Fault),
+    /// What follows from a mischief; nothing does once all is calm.
+    Consequence(Fault),
     /// The next fault is to be drawn.
     Mischief,
     /// A client asks something.
@@ -334,7 +336,10 @@ impl World {
             Happening::Loaded(node, ..) | Happening::Flushed(node, _) => Some(*node),
             Happening::Hint { to, .. } => Some(*to),
             Happening::Again(node, _) | Happening::Search(node, _) => Some(*node),
-            Happening::Fault(_) | Happening::Mischief | Happening::Client => None,
+            Happening::Fault(_)
+            | Happening::Consequence(_)
+            | Happening::Mischief
+            | Happening::Client => None,
         };
         let until = stopped.map_or(Time::ZERO, |node| self.nodes[node].paused_until);
         if until > self.now {
@@ -367,6 +372,8 @@ impl World {
             Happening::Hint { about, to } => self.hinted(about, to),
             Happening::Search(node, life) => self.search(node, life),
             Happening::Fault(fault) => self.apply(fault),
+            Happening::Consequence(fault) if self.mischief => self.apply(fault),
+            Happening::Consequence(_) => {}
             Happening::Mischief => self.mischief(),
             Happening::Client => self.client(),
             Happening::Again(node, call) => {
