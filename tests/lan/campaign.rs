@@ -21,17 +21,7 @@ const GAP_MAX: Duration = Duration::from_secs(6);
 /// A ring of five that has finished forming: until then the copies of the boards that began it
 /// are asked as well, and the loss of one of those stops writes.
 fn five(lab: &Lab) -> Vec<Node<'_>> {
-    let nodes = ring::form(lab, 0..5);
-    let settled = |node: &Node| {
-        let state = node.call("get_cluster_state", serde_json::json!({}));
-        let state = state.map_err(|error| format!("{error:?}"))?;
-        let settled = state["cluster"]["settled"] == true;
-        settled.then_some(()).ok_or_else(|| node.name.clone())
-    };
-    wait::until("all have settled", ring::SETTLED_MAX, || {
-        nodes.iter().try_for_each(settled)
-    });
-    nodes
+    ring::form(lab, 0..5)
 }
 
 /// Lets a fault last.

@@ -22,12 +22,27 @@ pub fn exec(lab: &Lab, boards: impl IntoIterator<Item = usize>) -> Vec<Node<'_>>
     boards.into_iter().map(start).collect()
 }
 
-/// Starts nodes on these boards and waits for their ring.
+/// Starts nodes on these boards and waits for their ring, until all of them are members: while
+/// others join, a ring counts on those alone that were there before.
 pub fn form(lab: &Lab, boards: impl IntoIterator<Item = usize>) -> Vec<Node<'_>> {
     let mut nodes = exec(lab, boards);
     nodes.iter_mut().for_each(Node::wait_ready);
     wait_for_ring(&nodes, SETTLED_MAX);
+    wait_until_settled(&nodes);
     nodes
+}
+
+/// Waits until none of the nodes knows of a board that is joining or leaving.
+pub fn wait_until_settled(nodes: &[Node]) {
+    let settled = |node: &Node| {
+        let state = node.call("get_cluster_state", json!({}));
+        let state = state.map_err(|error| format!("{}: {error:?}", node.name))?;
+        let settled = state["cluster"]["settled"] == true;
+        settled.then_some(()).ok_or_else(|| node.name.clone())
+    };
+    wait::until("all have settled", SETTLED_MAX, || {
+        nodes.iter().try_for_each(settled)
+    });
 }
 
 /// Ids of the nodes.
