@@ -142,6 +142,8 @@ pub const COPY_ANSWER_TIME_MAX: Duration = Duration::from_millis(150);
 pub const RESTAMPS_MAX: u32 = 16;
 /// Stamps further ahead of the cluster's clock than this are refused.
 pub const CLOCK_DRIFT_MAX: Duration = Duration::from_secs(300);
+/// What another board's clock said counts for so long.
+pub const CLOCK_HEARD_TIME_MAX: Duration = Duration::from_secs(300);
 /// A board's hand-over may take this long when it is told to stop.
 pub const LEAVE_TIME_MAX: Duration = Duration::from_secs(60);
 /// Blocks of 256 cells compared in one message: their digests take a third of a frame at most.

@@ -146,6 +146,7 @@ fn what_comes_before_the_hello_is_not_believed() {
         let early = [
             Message::Swim {
                 view: 0,
+                wall_ms: 0,
                 packet: Bytes::from_static(b"x"),
             },
             Message::RingCall {

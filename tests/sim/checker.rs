@@ -7,6 +7,7 @@ use roundel::base::call::NodeState;
 use roundel::base::id::Id;
 use roundel::base::item::Key;
 use roundel::base::limit;
+use roundel::base::member::Standing;
 use roundel::proto::board::META_ROSTER;
 use roundel::proto::placement::View;
 use roundel::proto::roster::Roster;
@@ -114,8 +115,13 @@ pub fn check_one_ring(world: &mut World) -> Result<(), String> {
             return Err(format!("board {index} gives no overview"));
         };
         let members = overview.members.iter();
-        let alive: Vec<Id> = members.filter(|m| m.alive).map(|m| m.id).collect();
-        if alive != expected || overview.state != NodeState::Active || !overview.settled {
+        let alive: Vec<Id> = members.clone().filter(|m| m.alive).map(|m| m.id).collect();
+        // A card that was lost while its board joined waits for its owner to strike it.
+        let waits = members
+            .clone()
+            .any(|m| m.standing == Standing::Joining && world.lost.contains(&m.id));
+        let settled = overview.settled || waits;
+        if alive != expected || overview.state != NodeState::Active || !settled {
             return Err(format!(
                 "board {index} is {:?}, settled {}, and sees {} of {} boards alive",
                 overview.state,

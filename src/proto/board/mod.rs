@@ -57,9 +57,10 @@ use crate::base::item::Key;
 use crate::base::member::{Contact, Life, RingMode};
 use crate::base::rng::{Rng, RngExt};
 use crate::base::store::{Batch, Load, LoadId, Loaded, Outcome, StoreError, StoreId};
-use crate::base::time::{Now, Time};
+use crate::base::time::{Now, Time, WallTime};
 use crate::base::version::Stamp;
 use crate::proto::clock::hybrid::Hybrid;
+use crate::proto::clock::others::Others;
 use crate::proto::detector::strategy::Strategy;
 use crate::proto::detector::{Detector, Peer};
 use crate::proto::placement::View;
@@ -216,6 +217,8 @@ pub struct Board {
     pointers: Option<Arc<Pointers>>,
     detector: Detector,
     clock: Hybrid,
+    /// What the others' clocks say.
+    others: Others,
     loads: BTreeMap<LoadId, LoadPurpose>,
     stores: BTreeMap<StoreId, StorePurpose>,
     links: link::Links,
@@ -262,6 +265,7 @@ impl Board {
             view: None,
             pointers: None,
             clock: Hybrid::default(),
+            others: Others::default(),
             loads: BTreeMap::new(),
             stores: BTreeMap::new(),
             links: link::Links::default(),
@@ -310,7 +314,15 @@ impl Board {
             .ok()
             .and_then(|frame| Message::from_frame(&frame).ok());
         match (message, self.member_at(&from)) {
-            (Some(Message::Swim { view, packet }), Some(peer)) if self.phase == Phase::Joined => {
+            (
+                Some(Message::Swim {
+                    view,
+                    wall_ms,
+                    packet,
+                }),
+                Some(peer),
+            ) if self.phase == Phase::Joined => {
+                self.others.note(now.time, peer, WallTime(wall_ms));
                 match &self.roster {
                     Some(roster) if self.is_partial() => {
                         let concern = |id: &Id| roster.has(id);
@@ -569,7 +581,13 @@ impl Board {
         self.answer_guests(now);
         while let Some((to, packet)) = self.detector.poll_transmit() {
             let view = self.knowledge();
-            let bytes = Message::Swim { view, packet }.encode();
+            let wall_ms = now.wall.0;
+            let bytes = Message::Swim {
+                view,
+                wall_ms,
+                packet,
+            }
+            .encode();
             self.out.transmits.push_back(Transmit {
                 to: Route::Datagram(to),
                 bytes,
@@ -624,6 +642,11 @@ impl Board {
     /// What [`Roster::knowledge`] says; 0 without a roster.
     fn knowledge(&self) -> u64 {
         self.roster.as_ref().map_or(0, Roster::knowledge)
+    }
+
+    /// The stamp is further ahead than a clock that is right can be.
+    fn is_future(&self, now: Now, stamp: Stamp) -> bool {
+        self.clock.is_future(stamp, now, &self.others)
     }
 
     fn my_contact(&self) -> Contact {

@@ -306,6 +306,10 @@ impl Board {
                     self.operation_waits(now, id);
                     return;
                 }
+                let enough = self.clocks_that_correct();
+                if self.clock.align(now, &self.others, enough) {
+                    self.watch.count("clock_corrections");
+                }
                 let stamp = self.clock.draw(now.wall);
                 (
                     Record {
