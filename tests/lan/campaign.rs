@@ -124,7 +124,11 @@ fn copies_are_equal_soon_after_a_heal() {
         lab.partition(&[&[alone], &others]);
         let keys: Vec<String> = bucket.keys().take(40).cloned().collect();
         for (n, key) in keys.iter().enumerate() {
-            let put = || bucket.put(&nodes[others[n % 2]], key).map_err(|e| format!("{e:?}"));
+            let put = || {
+                bucket
+                    .put(&nodes[others[n % 2]], key)
+                    .map_err(|e| format!("{e:?}"))
+            };
             wait::until("a put on the larger side", ring::SETTLED_MAX, put);
         }
         let removed = bucket.keys().nth(alone).cloned().expect("there are keys");

@@ -257,4 +257,9 @@ impl Node {
         let store = self.store.as_ref().ok()?;
         store.version(&self.card.disk, key)
     }
+
+    /// The version its store says it holds under a key, readable or not.
+    pub fn claimed(&self, key: &Key) -> Option<Version> {
+        self.store.as_ref().ok()?.claimed(key)
+    }
 }

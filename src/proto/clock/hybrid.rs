@@ -242,7 +242,10 @@ mod tests {
         }
         let mut clock = Hybrid::default();
         assert!(!clock.align(right, &told(&[SET_MS, SET_MS]), 2));
-        assert!(!clock.align(right, &told(&[SET_MS - 900_000]), 2), "too few");
+        assert!(
+            !clock.align(right, &told(&[SET_MS - 900_000]), 2),
+            "too few"
+        );
     }
 
     #[test]

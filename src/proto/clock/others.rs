@@ -90,7 +90,11 @@ mod tests {
     fn what_was_said_goes_on_and_grows_old() {
         let mut others = heard(&[SET]);
         assert_eq!(others.told_ms(at(7)), [SET.0 + 7_000]);
-        assert!(others.told_ms(at(0) + limit::CLOCK_HEARD_TIME_MAX).is_empty());
+        assert!(
+            others
+                .told_ms(at(0) + limit::CLOCK_HEARD_TIME_MAX)
+                .is_empty()
+        );
         // A clock that is lost says nothing from then on.
         others.note(at(8), Id::of(&[0]), WallTime(0));
         assert!(others.told_ms(at(8)).is_empty());

@@ -377,7 +377,11 @@ fn any_message() -> impl Strategy<Value = Message> {
             })
         }),
         (any::<u64>(), any::<u64>(), bytes(300)).prop_map(|(view, wall_ms, packet)| {
-            Message::Swim { view, wall_ms, packet }
+            Message::Swim {
+                view,
+                wall_ms,
+                packet,
+            }
         }),
         (any::<u64>(), ring_call()).prop_map(|(call, body)| Message::RingCall { call, body }),
         (any::<u64>(), ring_reply()).prop_map(|(call, body)| Message::RingReply { call, body }),

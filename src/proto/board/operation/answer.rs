@@ -44,7 +44,9 @@ impl Board {
         let more = match result {
             ReadResult::Found(record) => {
                 if let Some(record) = &record
-                    && !self.clock.is_future(record.version.stamp, now, &self.others)
+                    && !self
+                        .clock
+                        .is_future(record.version.stamp, now, &self.others)
                 {
                     self.clock.observe(record.version.stamp);
                 }
@@ -125,7 +127,9 @@ impl Board {
                 writing.write.stored(&from);
                 Vec::new()
             }
-            WriteResult::Newer(version) if self.clock.is_future(version.stamp, now, &self.others) => {
+            WriteResult::Newer(version)
+                if self.clock.is_future(version.stamp, now, &self.others) =>
+            {
                 // Written by a board whose clock ran ahead: not to be followed.
                 self.watch.count("stamps_refused");
                 writing.write.failed(&from)
@@ -177,7 +181,9 @@ impl Board {
     pub(super) fn clocks_that_correct(&self) -> usize {
         let needed = crate::proto::replication::needed(limit::COPIES_MAX, Consistency::Quorum);
         let boards = self.view.as_ref().map(|view| view.new_boards().len());
-        needed.min(boards.unwrap_or(needed).saturating_sub(1)).max(1)
+        needed
+            .min(boards.unwrap_or(needed).saturating_sub(1))
+            .max(1)
     }
 
     /// Two copies or more say this board's clock is ahead: it is set back to their median.
