@@ -325,6 +325,9 @@ pub struct ReplicaWrite {
     pub view: u64,
     /// The receiver is no copy: it keeps the item for an absent one.
     pub hint: bool,
+    /// Another board than the one that drew it has taken a stamp as late: the receiver takes it,
+    /// too, whatever its clock says.
+    pub taken: bool,
     /// The item.
     pub item: Item,
 }

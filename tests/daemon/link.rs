@@ -94,6 +94,7 @@ fn one_of_each(hello: Hello) -> Vec<Message> {
         Message::ReplicaWrite(ReplicaWrite {
             operation,
             view: 1,
+            taken: false,
             hint: true,
             item: item(),
         }),

@@ -127,7 +127,7 @@ impl Board {
             || !(write.hint || self.knows_copies(&write.item.key))
         {
             Some(WriteResult::OtherView)
-        } else if self.is_future(now, write.item.record.version.stamp) {
+        } else if !write.taken && self.is_future(now, write.item.record.version.stamp) {
             self.watch.count("stamps_refused");
             let told_ms = self.clock.told_ms(now, &self.others);
             let wall_ms = told_ms.unwrap_or(now.wall.0);

@@ -699,10 +699,12 @@ impl Board {
             pass.pushes.insert(operation, (peer, position));
             let item = pass.page[position].item.clone();
             let view = pass.view.agreement([&item.key.point()]);
+            let taken = self.is_taken(&item.record.version);
             let write = ReplicaWrite {
                 operation,
                 view,
                 hint: false,
+                taken,
                 item,
             };
             self.send(now, &peer, &Message::ReplicaWrite(write));

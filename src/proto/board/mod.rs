@@ -58,7 +58,7 @@ use crate::base::member::{Contact, Life, RingMode};
 use crate::base::rng::{Rng, RngExt};
 use crate::base::store::{Batch, Load, LoadId, Loaded, Outcome, StoreError, StoreId};
 use crate::base::time::{Now, Time, WallTime};
-use crate::base::version::Stamp;
+use crate::base::version::{Stamp, Version};
 use crate::proto::clock::hybrid::Hybrid;
 use crate::proto::clock::others::Others;
 use crate::proto::detector::strategy::Strategy;
@@ -647,6 +647,11 @@ impl Board {
     /// The stamp is further ahead than a clock that is right can be.
     fn is_future(&self, now: Now, stamp: Stamp) -> bool {
         self.clock.is_future(stamp, now, &self.others)
+    }
+
+    /// Another board than the one that drew it has taken a version as late as this.
+    fn is_taken(&self, version: &Version) -> bool {
+        version.node != self.me || !self.clock.is_untested(version.stamp)
     }
 
     fn my_contact(&self) -> Contact {

@@ -365,7 +365,7 @@ fn range_page() -> impl Strategy<Value = RangePage> {
 }
 
 fn any_message() -> impl Strategy<Value = Message> {
-    let write = (any::<u64>(), any::<u64>(), any::<bool>(), item());
+    let write = (any::<u64>(), any::<u64>(), any::<(bool, bool)>(), item());
     prop_oneof![
         hello().prop_map(Message::Hello),
         vec(any::<u8>(), 0..80).prop_map(|signature| Message::HelloAck { signature }),
@@ -385,11 +385,12 @@ fn any_message() -> impl Strategy<Value = Message> {
         }),
         (any::<u64>(), ring_call()).prop_map(|(call, body)| Message::RingCall { call, body }),
         (any::<u64>(), ring_reply()).prop_map(|(call, body)| Message::RingReply { call, body }),
-        write.prop_map(|(operation, view, hint, item)| {
+        write.prop_map(|(operation, view, (hint, taken), item)| {
             Message::ReplicaWrite(ReplicaWrite {
                 operation,
                 view,
                 hint,
+                taken,
                 item,
             })
         }),

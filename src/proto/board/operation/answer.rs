@@ -127,13 +127,6 @@ impl Board {
                 writing.write.stored(&from);
                 Vec::new()
             }
-            WriteResult::Newer(version)
-                if self.clock.is_future(version.stamp, now, &self.others) =>
-            {
-                // Written by a board whose clock ran ahead: not to be followed.
-                self.watch.count("stamps_refused");
-                writing.write.failed(&from)
-            }
             WriteResult::Newer(version) => {
                 self.clock.observe(version.stamp);
                 self.write_again(now, id);
@@ -195,23 +188,14 @@ impl Board {
         let Step::Writing(writing) = &mut operation.step else {
             return false;
         };
-        if writing.future_ms.len() < enough {
+        let stamp = writing.item.record.version.stamp;
+        // What another board has taken may be acknowledged: it is not taken back.
+        if writing.future_ms.len() < enough || !self.clock.is_untested(stamp) {
             return false;
         }
         writing.future_ms.sort_unstable();
         let median = writing.future_ms[writing.future_ms.len() / 2];
         self.clock.correct(now.wall, median);
-        // The own copy took the stamp before the others refused it.
-        let changes = vec![Change::Drop {
-            key: writing.item.key.clone(),
-            version: writing.item.record.version,
-        }];
-        let batch = Batch {
-            changes,
-            high_water: None,
-        };
-        let store = self.out.store(batch);
-        self.stores.insert(store, StorePurpose::Dropped(0));
         self.watch.count("clock_corrections");
         self.write_again(now, id);
         true

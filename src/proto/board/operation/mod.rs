@@ -23,7 +23,7 @@ use crate::base::call::{CallError, CallId, Consistency, Coverage, Reply, WriteOu
 use crate::base::id::Id;
 use crate::base::item::{Item, Key, Record, Value};
 use crate::base::limit;
-use crate::base::store::{Batch, Change, Load, Loaded, Outcome, StoreError};
+use crate::base::store::{Load, Loaded, Outcome, StoreError};
 use crate::base::time::{Now, Time};
 use crate::base::version::{Stamp, Version};
 use crate::proto::placement::CopySets;
@@ -343,6 +343,7 @@ impl Board {
 
     fn ask_to_write(&mut self, now: Now, id: u64, item: &Item, asks: Vec<Ask>) {
         let view = self.agreement([&item.key]);
+        let taken = self.is_taken(&item.record.version);
         let counted = self.view.as_ref().map_or(1, |view| view.new_boards().len());
         let mut own = None;
         let mut sent = Vec::new();
@@ -371,6 +372,7 @@ impl Board {
                     operation,
                     view,
                     hint,
+                    taken,
                     item: item.clone(),
                 };
                 sent.push((to, Message::ReplicaWrite(write)));
