@@ -210,6 +210,7 @@ fn board(config: &Config, who: &Who, identity: Identity) -> Result<(Board, Clock
         suspicion: registry::suspicion(config.detector),
         grace_time: config.grace_time,
         tombstone_age: config.tombstone_age,
+        diskless: None,
     };
     let rng = seeded(who.seed, 1);
     Ok((

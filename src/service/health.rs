@@ -33,7 +33,8 @@ impl<B: Board> Service<B> {
         let store = overview
             .as_ref()
             .map_or("starting", |overview| overview.health.store.as_str());
-        let ready = state == NodeState::Active && matches!(store, "open" | "read-only");
+        let ready =
+            state == NodeState::Active && matches!(store, "open" | "read-only" | "diskless");
         let health = Health {
             live: true,
             ready,

@@ -178,6 +178,8 @@ pub enum RingCall {
     Join {
         /// The generation of its last membership it knows of; it joins with a higher one.
         generation: u32,
+        /// It has nothing to keep copies on.
+        diskless: bool,
     },
     /// Push and pull of the roster; answered by the receiver's state when that differs afterwards.
     Roster {

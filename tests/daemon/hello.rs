@@ -150,7 +150,10 @@ fn what_comes_before_the_hello_is_not_believed() {
             },
             Message::RingCall {
                 call: 1,
-                body: RingCall::Join { generation: 1 },
+                body: RingCall::Join {
+                    generation: 1,
+                    diskless: false,
+                },
             },
             Message::HelloAck { signature: vec![] },
         ];
