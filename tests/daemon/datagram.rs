@@ -91,6 +91,7 @@ fn datagrams_that_are_no_message_are_dropped_in_silence() {
         };
         let body = RingCall::Join {
             generation: 1,
+            cluster: None,
             diskless: false,
         };
         let mut cases = vec![

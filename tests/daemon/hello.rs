@@ -152,6 +152,7 @@ fn what_comes_before_the_hello_is_not_believed() {
                 call: 1,
                 body: RingCall::Join {
                     generation: 1,
+                    cluster: None,
                     diskless: false,
                 },
             },

@@ -176,8 +176,9 @@ impl Board {
         let reply = match body {
             RingCall::Join {
                 generation,
+                cluster,
                 diskless,
-            } => self.admit(now, from, generation, diskless),
+            } => self.admit(now, from, (generation, cluster), diskless),
             RingCall::Roster { state, digest } => {
                 self.roster_heard(now, &from, &state, digest, false);
                 self.state_unless(digest, Some(&state.cluster))

@@ -248,9 +248,12 @@ fn operated() -> impl Strategy<Value = Operated> {
 
 fn ring_call() -> impl Strategy<Value = RingCall> {
     prop_oneof![
-        any::<(u32, bool)>().prop_map(|(generation, diskless)| RingCall::Join {
-            generation,
-            diskless,
+        any::<(u32, Option<[u8; 16]>, bool)>().prop_map(|(generation, cluster, diskless)| {
+            RingCall::Join {
+                generation,
+                cluster: cluster.map(ClusterId),
+                diskless,
+            }
         }),
         (roster_state(), any::<u64>())
             .prop_map(|(state, digest)| RingCall::Roster { state, digest }),

@@ -39,6 +39,7 @@ impl Board {
         if self.is_diskless() {
             let body = RingCall::Join {
                 generation: 0,
+                cluster: None,
                 diskless: true,
             };
             self.ring_call(now, peer, body, CallPurpose::Exchange);

@@ -21,20 +21,22 @@ impl Board {
             .as_ref()
             .and_then(|roster| roster.entry(&self.me));
         let generation = mine.map_or(0, |entry| entry.generation);
-        let diskless = self.is_diskless();
+        let roster = self.roster.as_ref().filter(|_| self.phase == Phase::Joined);
         let body = RingCall::Join {
             generation,
-            diskless,
+            cluster: roster.map(|roster| roster.cluster().id),
+            diskless: self.is_diskless(),
         };
         self.ring_call(now, sponsor, body, CallPurpose::Join);
     }
 
-    /// A board asks to be admitted.
+    /// A board asks to be admitted, whose last membership was of this generation; in the ring of
+    /// that id, if it belongs to one.
     pub(in crate::proto::board) fn admit(
         &mut self,
         now: Now,
         from: Id,
-        generation: u32,
+        (generation, cluster): (u32, Option<ClusterId>),
         diskless: bool,
     ) -> RingReply {
         if diskless {
@@ -54,6 +56,11 @@ impl Board {
             return RingReply::Nearer(nearer);
         }
         let known = roster.entry(&from);
+        let is_ours = known.is_some_and(|e| e.standing.belongs() && e.generation == generation);
+        if is_ours && cluster == Some(roster.cluster().id) {
+            // It asked while this board was in another ring, which the asker was about to join.
+            return RingReply::Same;
+        }
         let standing = match diskless {
             true => Standing::Diskless,
             false => Standing::Joining,
