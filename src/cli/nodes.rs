@@ -67,6 +67,7 @@ pub(super) fn mark(node: &Node, this: &str) -> Mark {
         (true, ..) => Mark::This,
         (_, false, _) => Mark::Dead,
         (_, true, true) => Mark::Suspect,
+        _ if node.is_diskless() => Mark::Diskless,
         _ => Mark::Alive,
     }
 }
@@ -85,6 +86,7 @@ pub(super) fn table_of(nodes: &[Node], this: &str, paint: Paint) -> String {
             },
             (true, true, _) => "suspected".to_owned(),
             (true, false, "" | "member") => shown(&node.state),
+            (true, false, "diskless") => paint.bad("diskless"),
             (true, false, standing) => shown(standing),
         };
         vec![

@@ -77,6 +77,7 @@ fn figures(page: &mut String, overview: &Overview) {
         ("tombstones", health.tombstones),
         ("handover_pending", health.handover_pending),
         ("under_replicated", health.under_replicated),
+        ("diskless", (health.store == "diskless").into()),
         ("safe_to_unplug", health.safe_to_unplug.into()),
         ("problems", health.problems.len() as u64),
     ];

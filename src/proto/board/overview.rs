@@ -182,7 +182,10 @@ impl Board {
             safe_to_unplug: unplug_reason.is_empty(),
             unplug_reason,
             problems,
-            store: String::new(),
+            store: match self.is_diskless() {
+                true => "diskless".to_owned(),
+                false => String::new(),
+            },
         }
     }
 
