@@ -1,9 +1,9 @@
 //! L5: the node composes a board from its configuration: data directory, identity, sockets, store,
 //! driver, service and discovery; and it is the only place that knows them all.
 //!
-//! Start: the directory is locked (one in memory stands in where its medium cannot be written), identity and counters are read, the port is bound, HTTP answers
-//! (`/healthz` says *starting*), the store opens, discovery begins, and the `ready` line is
-//! printed. Steady state: reports of the driver and notices of discovery are passed on. End: a
+//! Start: the directory is locked (one in memory stands in where its medium cannot be written),
+//! identity and counters are read, the port is bound, HTTP answers (`/healthz` says *starting*),
+//! the store opens, discovery begins, and the `ready` line is printed. Steady state: reports of the driver and notices of discovery are passed on. End: a
 //! termination signal is an orderly leave (or a plain stop, if so configured); a second one stops
 //! at once.
 

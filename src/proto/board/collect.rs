@@ -1,11 +1,11 @@
 //! Collecting tombstones: a removed key leaves one on each copy, and one day these go too.
 //!
-//! A tombstone may go when nothing older can come back from anywhere: every board of the roster,
-//! absent ones included, that keeps copies at all holds this tombstone or nothing under the key, all copies of the key
-//! among them; and again so after the collection age, so that nothing older was on its way. The
-//! owner of the key asks ([`RangePage::Tombstones`]), waits, asks again and tells all
-//! ([`RangePage::Collect`]). Any change of the roster and any board that goes down meanwhile
-//! begins it anew, so with a board absent nothing is collected.
+//! A tombstone may go when nothing older can come back from anywhere: every board of the roster
+//! that keeps copies, absent ones included, holds this tombstone or nothing under the key, all
+//! copies of the key among them; and again so after the collection age, so that nothing older was
+//! on its way. The owner of the key asks ([`RangePage::Tombstones`]), waits, asks again and tells
+//! all ([`RangePage::Collect`]). Any change of those boards' roster and any of them that goes down
+//! meanwhile begins it anew, so with one absent nothing is collected.
 //!
 //! In mode `partial`, where no board knows the whole roster, nothing is collected: tombstones stay.
 //!

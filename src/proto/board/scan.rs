@@ -1,8 +1,8 @@
 //! Listing the own bucket, scanning the whole ring, and relaying requests between services.
 //!
-//! A scan asks every live board that keeps copies for its next page in key order and merges them: of several
-//! versions of a key the newest counts, tombstones hide what they removed, and the page ends where
-//! the shortest complete answer ends, so that no key is passed over. A board that is absent makes
+//! A scan asks every live board that keeps copies for its next page in key order and merges them:
+//! of several versions of a key the newest counts, tombstones hide what they removed, and the page
+//! ends where the shortest complete answer ends, so that no key is passed over. A board that is absent makes
 //! the page `degraded`; with N copies of each item that loses nothing while fewer than N are.
 //!
 //! In mode `partial` the boards are found first, by walking the ring from the last successor known
