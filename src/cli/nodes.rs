@@ -158,6 +158,22 @@ mod tests {
     }
 
     #[test]
+    fn a_board_without_a_data_partition_is_a_fault_in_colour_and_columns_stay() {
+        let mut nodes = [node("attic", 'a', true), node("cellar", 'b', true)];
+        nodes[1].standing = "diskless".to_owned();
+        let plain = table_of(&nodes, &"a".repeat(64), Paint::PLAIN);
+        assert!(
+            plain.lines().nth(2).unwrap().starts_with("2  !  cellar"),
+            "{plain}"
+        );
+        let coloured = table_of(&nodes, &"a".repeat(64), Paint::COLOURED);
+        let fault = Paint::COLOURED.bad("diskless");
+        assert!(coloured.contains(&fault), "{coloured}");
+        let since = |text: &str| text.lines().nth(2).unwrap().replace(&fault, "diskless");
+        assert_eq!(since(&coloured), since(&plain));
+    }
+
+    #[test]
     fn the_table_marks_this_board_and_the_absent() {
         let nodes = [node("attic", 'a', true), node("cellar", 'b', false)];
         let table = table_of(&nodes, &"a".repeat(64), Paint::PLAIN);

@@ -74,6 +74,8 @@ pub fn colours_wanted() -> bool {
 impl Paint {
     /// Leaves all text alone.
     pub const PLAIN: Paint = Paint { on: false };
+    /// Colours all text.
+    pub const COLOURED: Paint = Paint { on: true };
 
     fn with(self, code: &str, text: &str) -> String {
         if self.on {

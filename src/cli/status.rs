@@ -150,7 +150,7 @@ fn replicated(state: &ClusterState, stats: &NodeStats, paint: Paint) -> String {
         .min(holders.count())
         .max(1);
     if stats.store == "diskless" {
-        let words = format!("not here: {copies} of the other boards keep each key");
+        let words = format!("not here: each key is on {copies} of the other boards");
         return paint.warn(&words);
     }
     let pending = match stats.handover_pending {
@@ -277,7 +277,7 @@ mod tests {
             json!({"store": "diskless", "problems": ["No data partition."]}),
         );
         assert!(
-            own.contains("not here: 2 of the other boards keep"),
+            own.contains("not here: each key is on 2 of the other boards"),
             "{own}"
         );
         assert!(own.contains("Store           diskless"), "{own}");

@@ -3,9 +3,9 @@
 //!
 //! Start: the directory is locked (one in memory stands in where its medium cannot be written),
 //! identity and counters are read, the port is bound, HTTP answers (`/healthz` says *starting*),
-//! the store opens, discovery begins, and the `ready` line is printed. Steady state: reports of the driver and notices of discovery are passed on. End: a
-//! termination signal is an orderly leave (or a plain stop, if so configured); a second one stops
-//! at once.
+//! the store opens, discovery begins, and the `ready` line is printed. Steady state: reports of the
+//! driver and notices of discovery are passed on. End: a termination signal is an orderly leave (or
+//! a plain stop, if so configured); a second one stops at once.
 
 mod bind;
 mod event;

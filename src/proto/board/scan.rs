@@ -2,8 +2,9 @@
 //!
 //! A scan asks every live board that keeps copies for its next page in key order and merges them:
 //! of several versions of a key the newest counts, tombstones hide what they removed, and the page
-//! ends where the shortest complete answer ends, so that no key is passed over. A board that is absent makes
-//! the page `degraded`; with N copies of each item that loses nothing while fewer than N are.
+//! ends where the shortest complete answer ends, so that no key is passed over. A board that is
+//! absent makes the page `degraded`; with N copies of each item that loses nothing while fewer
+//! than N are.
 //!
 //! In mode `partial` the boards are found first, by walking the ring from the last successor known
 //! to its successors, until the walk is round; a ring of more boards than mode `full` allows is
