@@ -189,5 +189,10 @@ pub const COMMIT_BYTES_MAX: usize = 64 * 1_024;
 pub const FREE_BYTES_PUT_MIN: u64 = 96 * 1_024 * 1_024;
 /// Free bytes below which removes are refused as well.
 pub const FREE_BYTES_REMOVE_MIN: u64 = 32 * 1_024 * 1_024;
+/// Free bytes below which a store in memory takes no more notes: it keeps nothing else, and the
+/// file system in memory of a small board has a few dozen MiB, which others share.
+pub const FREE_BYTES_MEMORY_MIN: u64 = 2 * 1_024 * 1_024;
+/// Free bytes that a file system in memory must have for a board to work there.
+pub const MEMORY_DIRECTORY_BYTES_MIN: u64 = 16 * 1_024 * 1_024;
 /// Batches, and loads, that wait for the store before more are refused: an operation has a few.
 pub const STORE_QUEUE_MAX: usize = 4 * OPERATIONS_MAX;

@@ -182,6 +182,10 @@ pub enum RingCall {
     Join {
         /// The generation of its last membership it knows of; it joins with a higher one.
         generation: u32,
+        /// The ring it belongs to so far: who moves at the same time admits nobody to its own.
+        cluster: Option<ClusterId>,
+        /// It has nothing to keep copies on.
+        diskless: bool,
     },
     /// Push and pull of the roster; answered by the receiver's state when that differs afterwards.
     Roster {

@@ -151,7 +151,11 @@ fn what_comes_before_the_hello_is_not_believed() {
             },
             Message::RingCall {
                 call: 1,
-                body: RingCall::Join { generation: 1 },
+                body: RingCall::Join {
+                    generation: 1,
+                    cluster: None,
+                    diskless: false,
+                },
             },
             Message::HelloAck { signature: vec![] },
         ];

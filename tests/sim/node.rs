@@ -205,6 +205,7 @@ impl Node {
             suspicion: Box::new(Swim::default()),
             grace_time: limit::GRACE_TIME,
             tombstone_age: TOMBSTONE_AGE,
+            diskless: None,
         };
         let signer = Box::new(Shared(self.card.identity.clone()));
         let mut board = Board::new(settings, signer, now, seeded(dice.seed(), 0));

@@ -186,7 +186,7 @@ impl Handover {
 impl Board {
     /// A board that went down may have left writes on some copies only: every copy is compared.
     pub(super) fn suspect_copies(&mut self) {
-        let others = self.present_others();
+        let others = self.present_holders();
         self.handover.lagging.extend(others);
     }
 

@@ -31,6 +31,8 @@ mod scenario;
 #[cfg(test)]
 mod scenario_absence;
 #[cfg(test)]
+mod scenario_diskless;
+#[cfg(test)]
 mod scenario_partial;
 #[cfg(test)]
 mod scenario_repair;
@@ -102,6 +104,8 @@ pub struct Settings {
     /// How long every board must have confirmed a tombstone before it goes
     /// ([`limit::TOMBSTONE_AGE`](crate::base::limit::TOMBSTONE_AGE) unless configured).
     pub tombstone_age: Duration,
+    /// Why it has nothing to keep copies on, in words; none: it keeps them.
+    pub diskless: Option<String>,
 }
 
 /// How far the board is with belonging to a ring.
@@ -695,6 +699,32 @@ impl Board {
             .into_iter()
             .filter(|id| !self.is_present(id))
             .collect()
+    }
+
+    /// The board holds copies, or is about to: it counts in quorums and majorities.
+    fn is_holder(&self, id: &Id) -> bool {
+        self.roster.as_ref().is_some_and(|r| r.is_holder(id))
+    }
+
+    fn holder_ids(&self) -> Vec<Id> {
+        self.roster
+            .iter()
+            .flat_map(Roster::holders)
+            .map(|entry| entry.id)
+            .collect()
+    }
+
+    /// Every other holder that is alive.
+    fn present_holders(&self) -> Vec<Id> {
+        let mut present = self.present_others();
+        present.retain(|id| self.is_holder(id));
+        present
+    }
+
+    fn absent_holders(&self) -> BTreeSet<Id> {
+        let mut absent = self.absent_members();
+        absent.retain(|id| self.is_holder(id));
+        absent
     }
 
     fn jitter_ms(&mut self, low: u64, high: u64) -> Duration {

@@ -131,6 +131,7 @@ fn roster_state() -> impl Strategy<Value = RosterState> {
         Standing::Leaving,
         Standing::Left,
         Standing::Forgotten,
+        Standing::Diskless,
     ]);
     let entry = (id(), any::<u32>(), standing).prop_map(|(id, generation, standing)| Entry {
         id,
@@ -249,7 +250,13 @@ fn operated() -> impl Strategy<Value = Operated> {
 
 fn ring_call() -> impl Strategy<Value = RingCall> {
     prop_oneof![
-        any::<u32>().prop_map(|generation| RingCall::Join { generation }),
+        any::<(u32, Option<[u8; 16]>, bool)>().prop_map(|(generation, cluster, diskless)| {
+            RingCall::Join {
+                generation,
+                cluster: cluster.map(ClusterId),
+                diskless,
+            }
+        }),
         (roster_state(), any::<u64>())
             .prop_map(|(state, digest)| RingCall::Roster { state, digest }),
         any::<u64>().prop_map(RingCall::Digest),

@@ -233,7 +233,7 @@ impl Board {
         let Some((sets, substitutes)) = self.layout(&key) else {
             return;
         };
-        let absent = self.absent_members();
+        let absent = self.absent_holders();
         let mut read = Read::new(sets.sets, consistency, substitutes, absent);
         self.operations.slow.retain(|_, until| *until > now.time);
         let asks = read.start(&self.me, |id| self.operations.slow.contains_key(id));
