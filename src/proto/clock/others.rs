@@ -5,8 +5,9 @@
 //! decides: a stamp that is refused wrongly is drawn anew lower, one that is accepted wrongly
 //! stays on top for years.
 //!
-//! Start: nobody was heard, and a board's own clock judges alone. Steady state: each probe and hello says a time.
-//! Distress: what a board said longer than [`limit::CLOCK_HEARD_TIME_MAX`] ago counts nothing.
+//! Start: nobody was heard, and a board's own clock judges alone. Steady state: each probe and
+//! hello says a time. Distress: what a board said longer ago than
+//! [`limit::CLOCK_HEARD_TIME_MAX`] counts nothing.
 
 use std::collections::BTreeMap;
 
