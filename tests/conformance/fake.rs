@@ -18,8 +18,10 @@ use roundel::base::endpoint::SocketAddr;
 use roundel::base::id::Id;
 use roundel::base::item::{Item, Key, Record};
 use roundel::base::member::{Cluster, ClusterId, RingMode, Standing};
+use roundel::base::rng::seeded;
 use roundel::base::version::{Stamp, Version};
 use roundel::runtime::client::Connection;
+use roundel::runtime::gena;
 use roundel::runtime::http::{Options, handle_datagram, post_datagram, serve};
 use roundel::service::method::Table;
 use roundel::service::{Board, Facts, Service};
@@ -289,6 +291,8 @@ pub struct Served {
     pub at: SocketAddr,
     pub frames: mpsc::Receiver<(TcpStream, SocketAddr)>,
     pub stop: watch::Sender<bool>,
+    /// Tells the publisher of events that the board may have changed.
+    pub changed: watch::Sender<()>,
 }
 
 /// What a test may change before the board is served.
@@ -332,6 +336,7 @@ pub async fn served_with(setup: Setup) -> Served {
         failure: None,
         calls: Vec::new(),
     })));
+    let (changed, changes) = watch::channel(());
     let mut facts = Facts {
         id: setup.id,
         name: "fake".parse().unwrap(),
@@ -342,6 +347,9 @@ pub async fn served_with(setup: Setup) -> Served {
         config: RawValue::from_string(r#"{"cluster":"home"}"#.into()).unwrap(),
         hosts: vec!["boards.example".into()],
         description_xml: Arc::new(|local| Bytes::from(format!("<root>{local}</root>"))),
+        config_id: Default::default(),
+        server: "Linux/0 UPnP/2.0 roundel/0".into(),
+        publisher: gena::start(board.clone(), changes, seeded([2; 32], 0)),
         discovered: Arc::new(|| {
             let far = "192.0.2.9:38400".parse().unwrap();
             vec![("barn".parse().unwrap(), Id::of(b"far"), far)]
@@ -371,6 +379,7 @@ pub async fn served_with(setup: Setup) -> Served {
         at,
         frames,
         stop,
+        changed,
     }
 }
 
