@@ -154,7 +154,7 @@ impl<B: Board> Service<B> {
             ),
             "control" if method == "POST" => self.control(service, request, fields).await,
             "control" => Ok(self.not_allowed("POST")),
-            "event" if service.evented().next().is_some() => match method {
+            "event" => match method {
                 "SUBSCRIBE" | "UNSUBSCRIBE" => Ok(self.subscribe(topic, request, fields).await),
                 _ => Ok(self.not_allowed("SUBSCRIBE, UNSUBSCRIBE")),
             },

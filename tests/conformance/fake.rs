@@ -319,10 +319,16 @@ pub async fn served() -> Served {
     served_with(Setup::default()).await
 }
 
-/// Serves a fake board.
-pub async fn served_with(setup: Setup) -> Served {
-    let (tcp, udp) = bind().await;
-    let at = tcp.local_addr().unwrap();
+/// A fake board and its service, of which nothing is bound or served.
+pub struct Alone {
+    pub board: Fake,
+    pub service: Service<Fake>,
+    /// Tells the publisher of events that the board may have changed.
+    pub changed: watch::Sender<()>,
+}
+
+/// Makes a fake board and its service; needs a runtime for the publisher of events.
+pub fn alone(setup: Setup, at: SocketAddr) -> Alone {
     let board = Fake(Arc::new(Mutex::new(State {
         id: setup.id,
         endpoint: at,
@@ -360,6 +366,23 @@ pub async fn served_with(setup: Setup) -> Served {
     };
     (setup.facts)(&mut facts);
     let service = Service::with_table(board.clone(), facts, setup.table);
+    Alone {
+        board,
+        service,
+        changed,
+    }
+}
+
+/// Serves a fake board.
+pub async fn served_with(mut setup: Setup) -> Served {
+    let (tcp, udp) = bind().await;
+    let at = tcp.local_addr().unwrap();
+    let options = std::mem::replace(&mut setup.options, Options::new(|_| false));
+    let Alone {
+        board,
+        service,
+        changed,
+    } = alone(setup, at);
     let (frames_in, frames) = mpsc::channel(4);
     let (stop, stopped) = watch::channel(false);
     let (posts_in, posts) = mpsc::channel(4);
@@ -368,7 +391,7 @@ pub async fn served_with(setup: Setup) -> Served {
         service.clone(),
         frames_in,
         Some(posts_in),
-        setup.options,
+        options,
         stopped,
     );
     tokio::spawn(serving);

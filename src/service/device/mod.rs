@@ -174,17 +174,12 @@ impl Service {
 
     fn listed(&self) -> description::Service {
         let (domain, name, path) = (self.domain, self.name, self.path);
-        let event_path = match self.evented().next() {
-            Some(_) => format!("/service/{path}/event"),
-            // Without evented variables the element is there and empty (UDA 2.0 §2.3).
-            None => String::new(),
-        };
         description::Service {
             service_type: ssdp_client::URN::Service(domain.into(), name.into(), self.version),
             service_id: format!("urn:{domain}:serviceId:{name}"),
             scpd_path: format!("/service/{path}/description.xml"),
             control_path: format!("/service/{path}/control"),
-            event_path,
+            event_path: format!("/service/{path}/event"),
         }
     }
 
@@ -366,6 +361,12 @@ mod tests {
             description.config_id
         };
         assert_ne!(drawn(b"one service"), drawn(b"another"));
+    }
+
+    #[test]
+    fn every_service_has_something_to_tell() {
+        // One without would need an empty event URL, which strict clients subscribe to all the same.
+        assert!(topics().iter().all(|topic| !topic.is_empty()));
     }
 
     #[test]

@@ -325,10 +325,15 @@ const ROUND: Service = Service {
     version: 1,
     path: "round",
     variables: &[
+        // A board's address changes with its lease.
+        evented("Address", Kind::Text, |overview| {
+            overview.endpoint.ip().to_string()
+        }),
+        evented("Port", Kind::Port, |overview| {
+            overview.endpoint.port().to_string()
+        }),
         argument("Name", Kind::Text),
         argument("Version", Kind::Text),
-        argument("Address", Kind::Text),
-        argument("Port", Kind::Port),
         argument("Protocol", Kind::Text),
         argument("Path", Kind::Text),
     ],
