@@ -79,6 +79,32 @@ pub struct Description {
     pub device: Device,
 }
 
+/// What a list of devices shows of one, foreign ones that keep few rules included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The root device's type, as it was written.
+    pub device_type: String,
+    /// What people call it, as it was written.
+    pub friendly_name: String,
+}
+
+impl Summary {
+    /// Reads a document of any version.
+    ///
+    /// # Errors
+    /// Says what is missing.
+    pub fn parse(bytes: &[u8]) -> Result<Self, DescriptionError> {
+        let root = Element::parse(bytes)?;
+        let device = root
+            .child("device")
+            .ok_or(DescriptionError::Element("device"))?;
+        Ok(Summary {
+            device_type: need(device, "deviceType")?.to_owned(),
+            friendly_name: need(device, "friendlyName")?.to_owned(),
+        })
+    }
+}
+
 /// Why a document is not a description; its device is to blame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DescriptionError {
@@ -390,6 +416,17 @@ mod tests {
         let text = String::from_utf8(board("kitchen").emit()).unwrap();
         let attribute = format!("configId=\"{}\"", board("kitchen").config_id.get());
         assert!(text.contains(&attribute));
+    }
+
+    #[test]
+    fn summary_is_read_of_devices_that_keep_few_rules() {
+        let text = "<root><device><deviceType>urn:x:device:Cam</deviceType>\
+                    <friendlyName> \u{1f4f7} &lt;b&gt; </friendlyName></device></root>";
+        let summary = Summary::parse(text.as_bytes()).unwrap();
+        assert_eq!(summary.device_type, "urn:x:device:Cam");
+        assert_eq!(summary.friendly_name, "\u{1f4f7} <b>");
+        let error = Summary::parse(b"<root><device/></root>");
+        assert_eq!(error, Err(DescriptionError::Element("deviceType")));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub mod search;
 pub(super) mod socket;
 mod worker;
 
-pub use search::{Found, search};
+pub use search::{Found, FoundDevice, search, search_devices};
 
 use super::link::InterfaceAddress;
 use crate::base::endpoint::Name;

@@ -57,7 +57,11 @@ async fn told(
 /// Code and description of a UPnPError.
 fn fault(answer: &Answer) -> (u16, String) {
     let body = soap_body(&answer.body);
-    assert_eq!((answer.status, body.name.as_str()), (500, "Fault"), "{body:?}");
+    assert_eq!(
+        (answer.status, body.name.as_str()),
+        (500, "Fault"),
+        "{body:?}"
+    );
     let named = |name: &str| body.children.iter().find(|child| child.name == name);
     assert_eq!(named("faultcode").unwrap().text, "s:Client");
     assert_eq!(named("faultstring").unwrap().text, "UPnPError");
@@ -130,7 +134,12 @@ async fn round_asks_which_product_and_where_to_connect() {
 async fn values_come_back_as_they_were_put() {
     let board = board();
     for (key, json, bytes, stored) in [
-        (" white space ", " {\"b\":1, \"a\" : [ ]}", "", "{\"b\":1, \"a\" : [ ]}"),
+        (
+            " white space ",
+            " {\"b\":1, \"a\" : [ ]}",
+            "",
+            "{\"b\":1, \"a\" : [ ]}",
+        ),
         ("text<&>", "\"<b>&amp;\"", "", "\"<b>&amp;\""),
         ("bytes", "", "AAEC\r\n /w==", ""),
     ] {
@@ -148,7 +157,10 @@ async fn values_come_back_as_they_were_put() {
         assert_eq!(got[0].1, stored);
         let expected = if json.is_empty() { "AAEC/w==" } else { "" };
         assert_eq!(got[1].1, expected);
-        assert_eq!(got[2], ("IsBytes".into(), u8::from(json.is_empty()).to_string()));
+        assert_eq!(
+            got[2],
+            ("IsBytes".into(), u8::from(json.is_empty()).to_string())
+        );
     }
     let calls = board.board.state().calls.clone();
     let put = calls.into_iter().find_map(|call| match call {
@@ -173,7 +185,11 @@ async fn pages_follow_each_other() {
     let page = [("Prefix", "a/"), ("After", ""), ("Limit", "1")];
     let first = told(&board, "bucket", "ListItems", &page).await;
     assert!(first[0].1.contains("\"key\":\"a/1\""), "{first:?}");
-    let page = [("Prefix", "a/"), ("After", first[1].1.as_str()), ("Limit", "1")];
+    let page = [
+        ("Prefix", "a/"),
+        ("After", first[1].1.as_str()),
+        ("Limit", "1"),
+    ];
     let second = told(&board, "bucket", "ListItems", &page).await;
     assert!(second[0].1.contains("\"key\":\"a/2\""), "{second:?}");
     assert_eq!(second[1].1, "");
@@ -225,7 +241,12 @@ async fn wrong_arguments_get_the_error_of_the_standard() {
         (600, "bucket", "Put", put("a", "{on", "", "quorum")),
         (600, "bucket", "Put", put("a", &deep, "", "quorum")),
         (600, "ring", "Join", vec![("Sponsor", "kitchen")]),
-        (600, "ring", "FindSuccessor", vec![("Key", ""), ("Id", "12")]),
+        (
+            600,
+            "ring",
+            "FindSuccessor",
+            vec![("Key", ""), ("Id", "12")],
+        ),
         (601, "bucket", "Put", put("a", "1", "", "most")),
         (601, "bucket", "Put", put("a", "1", "", "")),
         (601, "ring", "Leave", vec![("Mode", "Orderly")]),
@@ -251,7 +272,10 @@ async fn failures_of_the_board_become_errors_with_a_reason() {
     let given = [("Key", "lamp"), ("Consistency", "quorum")];
     for (code, failure) in [
         (501, CallError::Internal("broken".into())),
-        (701, CallError::unavailable("one of two copies is absent; wait")),
+        (
+            701,
+            CallError::unavailable("one of two copies is absent; wait"),
+        ),
         (702, CallError::NotFound),
         (600, CallError::Invalid("no; say yes".into())),
     ] {
@@ -266,9 +290,7 @@ async fn failures_of_the_board_become_errors_with_a_reason() {
 async fn result_that_xml_cannot_carry_is_an_error_of_its_own() {
     let board = board();
     let request = |key: &str| {
-        format!(
-            r#"{{"jsonrpc":"2.0","id":1,"method":"put","params":{{"key":"{key}","value":1}}}}"#
-        )
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"put","params":{{"key":"{key}","value":1}}}}"#)
     };
     for key in [r"a\u0001", "b"] {
         let json = ("Content-Type", "application/json");
@@ -290,11 +312,17 @@ async fn action_that_is_not_there_is_401() {
     assert_eq!(known.status, 200);
     let (code, description) = fault(&call(&board, "ring", "Explode", &[]).await);
     assert_eq!(code, 401);
-    assert!(description.contains("GetState, GetFingers"), "{description}");
+    assert!(
+        description.contains("GetState, GetFingers"),
+        "{description}"
+    );
     let body = envelope(service("ring"), "GetState", &[]);
     let named = "urn:roundel-org:service:Ring:1#GetState";
     for (action, body) in [
-        (Some("\"urn:roundel-org:service:Ring:1#Leave\""), body.clone()),
+        (
+            Some("\"urn:roundel-org:service:Ring:1#Leave\""),
+            body.clone(),
+        ),
         (Some("urn:roundel-org:service:Ring:1"), body.clone()),
         (None, body.clone()),
         (
@@ -318,7 +346,11 @@ async fn action_that_is_not_there_is_401() {
     }
     let fields = [XML, ("SOAPACTION", named)];
     let request = request("POST", "/service/ring/control", &fields, &body);
-    assert_eq!(board.service.handle(&request).await.status, 200, "without quotes");
+    assert_eq!(
+        board.service.handle(&request).await.status,
+        200,
+        "without quotes"
+    );
 }
 
 #[tokio::test]
@@ -338,15 +370,31 @@ async fn what_is_no_soap_is_refused_before_it_is_read() {
         (400, vec![XML, action], deep),
         (413, vec![XML, action], long),
         (415, vec![action], good.clone()),
-        (415, vec![("Content-Type", "application/json"), action], good.clone()),
+        (
+            415,
+            vec![("Content-Type", "application/json"), action],
+            good.clone(),
+        ),
         (
             415,
             vec![("Content-Type", "text/xml; charset=latin1"), action],
             good.clone(),
         ),
-        (415, vec![XML, ("Content-Encoding", "gzip"), action], good.clone()),
-        (421, vec![XML, action, ("Host", "evil.example")], good.clone()),
-        (403, vec![XML, action, ("Origin", "http://evil.example")], good.clone()),
+        (
+            415,
+            vec![XML, ("Content-Encoding", "gzip"), action],
+            good.clone(),
+        ),
+        (
+            421,
+            vec![XML, action, ("Host", "evil.example")],
+            good.clone(),
+        ),
+        (
+            403,
+            vec![XML, action, ("Origin", "http://evil.example")],
+            good.clone(),
+        ),
     ] {
         let request = request("POST", target, &fields, &body);
         let answer = board.service.handle(&request).await;
@@ -355,7 +403,10 @@ async fn what_is_no_soap_is_refused_before_it_is_read() {
     for (method, target) in [("GET", target), ("SUBSCRIBE", target), ("PUT", target)] {
         let request = request(method, target, &[XML, action], &good);
         let answer = board.service.handle(&request).await;
-        assert_eq!((answer.status, header(&answer, "Allow")), (405, Some("POST")));
+        assert_eq!(
+            (answer.status, header(&answer, "Allow")),
+            (405, Some("POST"))
+        );
     }
     let mut datagram = request("POST", target, &[XML, action], &good);
     datagram.transport = Transport::Udp;

@@ -15,12 +15,19 @@ const EVENT: &str = "/service/cluster/event";
 const NT: (&str, &str) = ("NT", "upnp:event");
 
 async fn ask(board: &Alone, method: &str, fields: &[(&str, &str)]) -> Answer {
-    board.service.handle(&request(method, EVENT, fields, "")).await
+    board
+        .service
+        .handle(&request(method, EVENT, fields, ""))
+        .await
 }
 
 /// Subscribes for the address the requests come from; the SID.
 async fn subscribed(board: &Alone) -> String {
-    let fields = [NT, ("CALLBACK", "<http://192.0.2.7:5000/e>"), ("TIMEOUT", "Second-300")];
+    let fields = [
+        NT,
+        ("CALLBACK", "<http://192.0.2.7:5000/e>"),
+        ("TIMEOUT", "Second-300"),
+    ];
     let answer = ask(board, "SUBSCRIBE", &fields).await;
     assert_eq!(answer.status, 200);
     assert_eq!(header(&answer, "Timeout"), Some("Second-300"));
@@ -34,7 +41,10 @@ async fn subscription_is_granted_renewed_and_cancelled() {
     let sid = subscribed(&board).await;
     let renewal = [("SID", sid.as_str()), ("TIMEOUT", "Second-60")];
     let answer = ask(&board, "SUBSCRIBE", &renewal).await;
-    assert_eq!((answer.status, header(&answer, "Timeout")), (200, Some("Second-60")));
+    assert_eq!(
+        (answer.status, header(&answer, "Timeout")),
+        (200, Some("Second-60"))
+    );
     assert_eq!(header(&answer, "Sid"), Some(sid.as_str()));
     let other = "/service/ring/event";
     let elsewhere = request("SUBSCRIBE", other, &renewal, "");
@@ -49,7 +59,10 @@ async fn subscription_is_granted_renewed_and_cancelled() {
 async fn every_wrong_subscription_has_its_status() {
     let board = board();
     let sid = subscribed(&board).await;
-    let (sid, own) = (("SID", sid.as_str()), ("CALLBACK", "<http://192.0.2.7:5000/e>"));
+    let (sid, own) = (
+        ("SID", sid.as_str()),
+        ("CALLBACK", "<http://192.0.2.7:5000/e>"),
+    );
     let callback = |url| vec![NT, ("CALLBACK", url)];
     for (status, fields) in [
         (400, vec![sid, NT]),
@@ -58,7 +71,10 @@ async fn every_wrong_subscription_has_its_status() {
         (412, vec![NT]),
         (412, vec![own]),
         (412, vec![("NT", "upnp:other"), own]),
-        (412, vec![("SID", "uuid:6f1d3c5e-8a1b-4c70-9d52-726f756e6465")]),
+        (
+            412,
+            vec![("SID", "uuid:6f1d3c5e-8a1b-4c70-9d52-726f756e6465")],
+        ),
         (412, vec![("SID", "mine")]),
         (412, vec![NT, own, ("TIMEOUT", "soon")]),
         (412, callback("http://192.0.2.7:5000/")),
@@ -67,7 +83,10 @@ async fn every_wrong_subscription_has_its_status() {
         (412, callback("<http://192.0.2.8:5000/>")),
         (412, callback("<http://127.0.0.1:22/>")),
         (412, callback("<http://192.0.2.7/><http://192.0.2.8/>")),
-        (412, callback("<http://192.0.2.7/><http://192.0.2.7/><http://192.0.2.7/>")),
+        (
+            412,
+            callback("<http://192.0.2.7/><http://192.0.2.7/><http://192.0.2.7/>"),
+        ),
         (421, vec![NT, own, ("Host", "evil.example")]),
         (403, vec![NT, own, ("Origin", "http://evil.example")]),
     ] {
@@ -123,7 +142,10 @@ impl Event {
         let lines = self.head.lines();
         let found = lines.filter_map(|line| line.split_once(": "));
         let mut found = found.filter(|(known, _)| known.eq_ignore_ascii_case(name));
-        found.next().unwrap_or_else(|| panic!("{name} in {}", self.head)).1
+        found
+            .next()
+            .unwrap_or_else(|| panic!("{name} in {}", self.head))
+            .1
     }
 }
 
@@ -135,7 +157,10 @@ impl Subscriber {
     }
 
     fn url(&self) -> String {
-        format!("<http://{}/events?x=1>", self.listener.local_addr().unwrap())
+        format!(
+            "<http://{}/events?x=1>",
+            self.listener.local_addr().unwrap()
+        )
     }
 
     /// The next event; it is answered with this.
@@ -166,7 +191,10 @@ async fn read(stream: &mut TcpStream) -> (String, String) {
     let mut text = String::new();
     let mut buffer = [0; 4_096];
     loop {
-        let length = timeout(DEADLINE, stream.read(&mut buffer)).await.unwrap().unwrap();
+        let length = timeout(DEADLINE, stream.read(&mut buffer))
+            .await
+            .unwrap()
+            .unwrap();
         text.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
         let Some((head, body)) = text.split_once("\r\n\r\n") else {
             assert_ne!(length, 0, "the message has an end: {text}");
@@ -174,9 +202,10 @@ async fn read(stream: &mut TcpStream) -> (String, String) {
         };
         let lengths = head.lines().filter_map(|line| {
             let (name, value) = line.split_once(": ")?;
-            name.eq_ignore_ascii_case("content-length").then(|| value.parse::<usize>().unwrap())
+            name.eq_ignore_ascii_case("content-length")
+                .then(|| value.parse::<usize>().unwrap())
         });
-        if lengths.last().unwrap_or_default() <= body.len() {
+        if lengths.max().unwrap_or_default() <= body.len() {
             return (head.to_owned(), body.to_owned());
         }
     }
@@ -190,7 +219,10 @@ async fn subscribe(served: &Served, callback: &str) -> (u16, String) {
 
 async fn exchange(served: &Served, method: &str, fields: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(served.at).await.unwrap();
-    let request = format!("{method} {EVENT} HTTP/1.1\r\nHost: {}\r\n{fields}\r\n", served.at);
+    let request = format!(
+        "{method} {EVENT} HTTP/1.1\r\nHost: {}\r\n{fields}\r\n",
+        served.at
+    );
     stream.write_all(request.as_bytes()).await.unwrap();
     let (head, _) = read(&mut stream).await;
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
@@ -205,11 +237,18 @@ async fn subscriber_hears_everything_first_and_then_what_changes() {
     let (status, sid) = subscribe(&served, &subscriber.url()).await;
     assert_eq!(status, 200);
     let first = subscriber.event("200 OK").await;
-    assert!(first.head.starts_with("NOTIFY /events?x=1 HTTP/1.1\r\n"), "{}", first.head);
+    assert!(
+        first.head.starts_with("NOTIFY /events?x=1 HTTP/1.1\r\n"),
+        "{}",
+        first.head
+    );
     assert_eq!(first.field("NT"), "upnp:event");
     assert_eq!(first.field("NTS"), "upnp:propchange");
     assert_eq!(first.field("Content-Type"), "text/xml; charset=\"utf-8\"");
-    assert_eq!((first.field("SEQ"), first.field("SID")), ("0", sid.as_str()));
+    assert_eq!(
+        (first.field("SEQ"), first.field("SID")),
+        ("0", sid.as_str())
+    );
     let names: Vec<_> = first.values.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["MemberCount", "Layout"]);
     assert_eq!(first.values[0].1, "1");
@@ -219,7 +258,10 @@ async fn subscriber_hears_everything_first_and_then_what_changes() {
     let second = subscriber.event("200 OK").await;
     assert_eq!(second.field("SEQ"), "1");
     assert_eq!(second.values[0], ("MemberCount".to_owned(), "2".to_owned()));
-    assert_ne!(second.values[1], first.values[1], "the layout changed with it");
+    assert_ne!(
+        second.values[1], first.values[1],
+        "the layout changed with it"
+    );
     let cancel = format!("SID: {sid}\r\n");
     assert_eq!(exchange(&served, "UNSUBSCRIBE", &cancel).await.0, 200);
     served.board.state().members.pop();
@@ -297,8 +339,14 @@ async fn redirects_are_not_followed_and_failures_end_the_subscription() {
         served.board.state().members.push(member.clone());
         served.changed.send_replace(());
     }
-    assert!(subscriber.is_silent(Duration::from_millis(600)).await, "it was dropped");
-    assert!(target.is_silent(Duration::from_millis(1)).await, "nothing went there");
+    assert!(
+        subscriber.is_silent(Duration::from_millis(600)).await,
+        "it was dropped"
+    );
+    assert!(
+        target.is_silent(Duration::from_millis(1)).await,
+        "nothing went there"
+    );
     let renewal = format!("SID: {sid}\r\n");
     assert_eq!(exchange(&served, "SUBSCRIBE", &renewal).await.0, 412);
 }
