@@ -68,7 +68,10 @@ pub enum Refused {
     #[error("no such subscription; it was cancelled or has expired, subscribe again")]
     Unknown,
     /// Nobody's mistake.
-    #[error("{max} subscriptions are all there can be; try again later", max = limit::GENA_SUBSCRIPTIONS_MAX)]
+    #[error(
+        "{max} subscriptions are all there can be; try again later",
+        max = limit::GENA_SUBSCRIPTIONS_MAX
+    )]
     Full,
     /// The board is stopping.
     #[error("the board is stopping; subscribe to another")]

@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn every_service_has_something_to_tell() {
-        // One without would need an empty event URL, which strict clients subscribe to all the same.
+        // Without it the event URL must be empty, and strict clients subscribe there all the same.
         assert!(topics().iter().all(|topic| !topic.is_empty()));
     }
 
