@@ -234,8 +234,8 @@
 //! **UPnP**
 //!
 //! - *An action is a JSON-RPC method under another name*: one table ([`service::device`]) maps
-//!   their arguments, and documents, SOAP and the README come from it. Rejected: handlers of their own;
-//!   two ways to do a thing drift apart, and so do their refusals.
+//!   their arguments, and documents, SOAP and the README come from it. Rejected: handlers of their
+//!   own; two ways to do a thing drift apart, and so do their refusals.
 //! - *Results that are lists go as JSON in a string, ids and versions as strings, bytes as
 //!   `bin.base64`.* Rejected: CSV lists and vendor types, which strict clients cannot read.
 //! - *Events are sent only to the address that subscribed, and never because of a datagram.*

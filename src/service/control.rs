@@ -360,3 +360,51 @@ pub fn error_table() -> String {
     }
     page
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lower_versions_of_a_service_are_answered_and_higher_ones_are_not() {
+        let second = device::Service {
+            owner: device::Owner::RingNode,
+            domain: "roundel-org",
+            name: "Ring",
+            version: 2,
+            path: "ring",
+            variables: &[],
+            actions: &[],
+        };
+        for (asked, ours) in [
+            ("urn:roundel-org:service:Ring:1", true),
+            ("urn:roundel-org:service:Ring:2", true),
+            ("urn:roundel-org:service:Ring:3", false),
+            ("urn:roundel-org:service:Ring:0", false),
+            ("urn:roundel-org:device:Ring:1", false),
+            ("urn:roundel-org:service:ring:1", false),
+            ("urn:other-org:service:Ring:1", false),
+        ] {
+            assert_eq!(is_ours(&second, &asked.parse().unwrap()), ours, "{asked}");
+        }
+    }
+
+    #[test]
+    fn failures_that_only_other_boards_answer_have_their_codes() {
+        let failure = |code| Failure {
+            code,
+            message: "told by another board".into(),
+            data: None,
+        };
+        for (rpc, expected) in [
+            (-32_002, code::NOT_AUTHORIZED),
+            (-32_001, code::ELSEWHERE),
+            (-32_603, code::ACTION_FAILED),
+            (-1, code::ACTION_FAILED),
+        ] {
+            let error = UpnpError::from(failure(rpc));
+            assert_eq!(error.code, expected, "{rpc}");
+            assert_eq!(error.reason, "told by another board");
+        }
+    }
+}

@@ -2,9 +2,9 @@
 //!
 //! A [`Service`] answers everything a client can ask over HTTP and HTTPU: JSON-RPC at `/rpc`, the
 //! seed's form at `/chord`, health, metrics, and what UPnP asks (descriptions, SOAP, GENA). It owns
-//! no socket, file or clock: a request is a value ([`exchange::Request`]), so is the answer with what the runtime
-//! must do for it (wait, post a reply elsewhere), and everything about the ring is asked of a
-//! [`Board`].
+//! no socket, file or clock: a request is a value ([`exchange::Request`]), so is the answer with
+//! what the runtime must do for it (wait, post a reply elsewhere), and everything about the ring is
+//! asked of a [`Board`].
 //!
 //! `failure` errors to codes · `method/` the table · `rpc` one document · `destination` other
 //! boards · `chord` the seed's form · `device/` what UPnP shows · `control` SOAP · `subscribe`
