@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use super::failure::{Failure, Kind};
-use super::out::{Out, shown, table};
+use super::out::{Out, note, shown, table};
 use super::target;
 use crate::base::endpoint::Name;
 use crate::base::limit;
@@ -129,7 +129,7 @@ async fn run_all(args: &Args, out: &mut Out) -> Result<(), Failure> {
     write!(out, "{}", table(&rows, out.paint))?;
     for device in &devices {
         if let Some(problem) = &device.problem {
-            eprintln!("{}: {}", shown(&device.location), shown(problem));
+            note(&shown(&format!("{}: {problem}", device.location)));
         }
     }
     Ok(())
