@@ -4,13 +4,16 @@
 //! While nobody subscribes it waits for a request and for nothing else: no timer, no look at the
 //! board. With a subscriber it looks at the board when something changed, at most as often as a
 //! variable may be told. Each event is delivered by a task of its own, of which a subscription has
-//! one at a time. It ends when the service does. Source: UDA 2.0 §4.
+//! one at a time; when the subscription ends it is given up. It ends when the service does.
+//! Source: UDA 2.0 §4.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Method;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::client::Connection;
@@ -40,6 +43,7 @@ pub fn start<B: Board>(board: B, changes: watch::Receiver<()>, rng: Rng) -> serv
         done,
         outcomes,
         publisher: Publisher::new(device::topics(), rng),
+        deliveries: BTreeMap::new(),
         start: Instant::now(),
         look_at: None,
         looked: None,
@@ -63,6 +67,8 @@ struct Task<B> {
     done: mpsc::UnboundedSender<(Sid, u32, Outcome)>,
     outcomes: mpsc::UnboundedReceiver<(Sid, u32, Outcome)>,
     publisher: Publisher,
+    /// Events on their way, by subscription.
+    deliveries: BTreeMap<Sid, AbortHandle>,
     start: Instant,
     /// When the board is to be looked at.
     look_at: Option<Instant>,
@@ -85,6 +91,7 @@ impl<B: Board> Task<B> {
                 },
                 Some((sid, seq, outcome)) = self.outcomes.recv() => {
                     tracing::trace!(%sid, seq, ?outcome, "an event went out");
+                    self.deliveries.remove(&sid);
                     self.publisher.handle_delivered(&sid, seq, outcome);
                 }
                 () = wait(deadline) => {}
@@ -93,9 +100,25 @@ impl<B: Board> Task<B> {
                 self.look().await;
             }
             self.publisher.handle_timeout(self.now());
-            while let Some(notify) = self.publisher.poll_transmit() {
-                tokio::spawn(deliver(notify, self.done.clone()));
+            self.deliver();
+        }
+    }
+
+    /// Begins what is to be delivered and gives up what nobody waits for any more: whoever
+    /// subscribes and cancels in turn must not leave connections behind.
+    fn deliver(&mut self) {
+        let publisher = &self.publisher;
+        self.deliveries.retain(|sid, delivery| {
+            let wanted = publisher.has(sid);
+            if !wanted {
+                delivery.abort();
             }
+            wanted
+        });
+        while let Some(notify) = self.publisher.poll_transmit() {
+            let sid = notify.sid.clone();
+            let delivery = tokio::spawn(deliver(notify, self.done.clone()));
+            self.deliveries.insert(sid, delivery.abort_handle());
         }
     }
 

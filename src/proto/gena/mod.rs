@@ -207,6 +207,11 @@ impl Publisher {
         self.subscriptions.is_empty()
     }
 
+    /// The subscription has not ended: an event on its way to it is still wanted.
+    pub fn has(&self, sid: &Sid) -> bool {
+        self.subscriptions.contains_key(sid)
+    }
+
     /// Carries out a request.
     ///
     /// # Errors
@@ -338,8 +343,9 @@ impl Publisher {
     pub fn handle_timeout(&mut self, now: Time) {
         self.expire(now);
         if self.is_idle() {
-            // Whoever subscribes next is told everything: nothing need be remembered as told.
+            // Whoever subscribes next is told everything, and nothing that was true long ago.
             for variable in self.topics.iter_mut().flatten() {
+                variable.value = None;
                 variable.told = None;
             }
             return;

@@ -239,6 +239,21 @@ fn cancelled_subscription_is_told_nothing_more() {
 }
 
 #[test]
+fn next_subscriber_is_told_nothing_that_was_true_long_ago() {
+    let mut bench = Bench::new();
+    let sid = bench.subscribed(BUCKET);
+    bench.look();
+    bench.cancel(BUCKET, &sid).unwrap();
+    assert!(!bench.publisher.has(&sid));
+    bench.publisher.handle_timeout(bench.now);
+    bench.subscribed(BUCKET);
+    bench.run(Duration::from_secs(1));
+    assert!(bench.sent.is_empty(), "no value is known");
+    bench.set(BUCKET, 0, "7");
+    assert_eq!(bench.taken(), [(0, values([("ItemCount", "7")]))]);
+}
+
+#[test]
 fn nobody_but_the_subscriber_is_sent_events() {
     let mut bench = Bench::new();
     for callback in [

@@ -313,6 +313,20 @@ async fn many_changes_are_few_events_and_few_looks() {
     assert!(looks <= 6, "{looks} looks");
 }
 
+/// Whoever subscribes and cancels in turn would otherwise leave a connection behind each time.
+#[tokio::test]
+async fn event_on_its_way_is_given_up_when_the_subscription_ends() {
+    let served = served().await;
+    let subscriber = Subscriber::new().await;
+    let (_, sid) = subscribe(&served, &subscriber.url()).await;
+    let accepted = timeout(DEADLINE, subscriber.listener.accept()).await;
+    let (mut stream, _) = accepted.expect("an event comes").unwrap();
+    read(&mut stream).await;
+    exchange(&served, "UNSUBSCRIBE", &format!("SID: {sid}\r\n")).await;
+    let ended = timeout(DEADLINE, stream.read(&mut [0; 1])).await;
+    assert_eq!(ended.expect("it is given up").unwrap_or(0), 0);
+}
+
 #[tokio::test]
 async fn event_goes_to_the_second_url_when_the_first_fails() {
     let served = served().await;
