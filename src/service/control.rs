@@ -2,8 +2,8 @@
 //!
 //! Arguments are checked against the service's variables before the method sees them; the method
 //! runs as a JSON-RPC request for this board does, with the same refusals: what may be changed by
-//! whom is decided there, for both. Where a SOAP writer is to be held to less than a JSON-RPC one
-//! (clusters with a key, `upnp.write`), [`Service::control`] asks the method's scope.
+//! whom is decided there, for both. Where SOAP is to do less than JSON-RPC (clusters with a key,
+//! `upnp.write`), `Service::act` is the place to ask the method's scope.
 //!
 //! Source: UDA 2.0 §3.2, table 3-3 (error codes).
 

@@ -6,7 +6,8 @@ use roundel::service::device::SERVICES;
 use rupnp::Device;
 
 use crate::client::{location, start_on_loopback};
-use crate::lab::Lab;
+use crate::lab::{Board, Lab};
+use crate::node::Node;
 
 /// What rupnp made of a board: each service's actions, and what an action answered.
 async fn read(url: String) -> (BTreeMap<String, Vec<String>>, BTreeMap<String, String>) {
@@ -35,11 +36,20 @@ async fn read(url: String) -> (BTreeMap<String, Vec<String>>, BTreeMap<String, S
 }
 
 #[test]
-fn rupnp_reads_device_and_services() {
-    let lab = Lab::unplugged("cp-rupnp", 1);
-    let node = start_on_loopback(&lab);
-    let url = location(&node);
-    let (actions, answer) = lab.board(0).agent().run(move || {
+fn rupnp_reads_device_and_services_on_loopback() {
+    let lab = Lab::unplugged("cp-rupnp-lo", 1);
+    reads_everything(lab.board(0), &start_on_loopback(&lab));
+}
+
+#[test]
+fn rupnp_reads_device_and_services_over_the_bridge() {
+    let lab = Lab::new("cp-rupnp", 2);
+    reads_everything(lab.board(1), &Node::start(&lab, 0));
+}
+
+fn reads_everything(from: &Board, node: &Node) {
+    let url = location(node);
+    let (actions, answer) = from.agent().run(move || {
         let runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = { runtime }.enable_all().build().expect("a runtime");
         runtime.block_on(read(url))

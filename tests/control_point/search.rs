@@ -78,6 +78,23 @@ fn by_udn<'a>(devices: &'a [Value], udn: &str) -> &'a Value {
 }
 
 #[test]
+fn nobody_on_the_lan_is_said_and_not_listed() {
+    let lab = Lab::new("cp-nobody", 1);
+    let said = lab
+        .board(0)
+        .output(&binary(), &["search", "--all", "--interface", "eth0"]);
+    assert!(
+        said.starts_with("roundel: no UPnP device answers on the LAN\n  next: "),
+        "{said}"
+    );
+}
+
+fn binary() -> String {
+    let named = std::env::var("ROUNDEL_BINARY");
+    named.unwrap_or_else(|_| env!("CARGO_BIN_EXE_roundel").to_owned())
+}
+
+#[test]
 fn every_device_is_listed_and_only_fetched_from_where_it_answered() {
     let lab = Lab::new("cp-all", 7);
     let node = Node::start(&lab, 0);
@@ -99,8 +116,7 @@ fn every_device_is_listed_and_only_fetched_from_where_it_answered() {
     announce(lab.board(4), "large", url(4, 80));
     serve(lab.board(5), 80, None);
     announce(lab.board(5), "silent", url(5, 80));
-    let binary = std::env::var("ROUNDEL_BINARY");
-    let binary = binary.unwrap_or_else(|_| env!("CARGO_BIN_EXE_roundel").to_owned());
+    let binary = binary();
     let start = Instant::now();
     let said = lab.board(6).output(
         &binary,

@@ -128,6 +128,8 @@ pub struct Action {
     pub name: &'static str,
     /// The JSON-RPC method it is.
     pub method: &'static str,
+    /// What it does, when it shows a part of what the method does.
+    pub doc: Option<&'static str>,
     /// What goes in.
     pub takes: &'static [In],
     /// What comes out.
@@ -279,7 +281,7 @@ pub fn markdown(methods: &Table) -> String {
     };
     for service in SERVICES {
         for action in service.actions {
-            let method = methods.find(action.method);
+            let method = methods.find(action.method).map(|method| method.doc);
             writeln!(
                 page,
                 "| {}:{} | {} | {} | {} | `{}` | {} |",
@@ -289,7 +291,7 @@ pub fn markdown(methods: &Table) -> String {
                 names(action.takes.iter().map(|argument| argument.name).collect()),
                 names(action.gives.iter().map(|argument| argument.name).collect()),
                 action.method,
-                method.map_or("", |method| method.doc),
+                action.doc.or(method).unwrap_or_default(),
             )
             .expect("a String takes all that is written");
         }

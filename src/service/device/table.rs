@@ -101,6 +101,7 @@ const RING: Service = Service {
         Action {
             name: "GetState",
             method: "get_node_state",
+            doc: None,
             takes: &[],
             gives: &[
                 gives("Id", ID.name, "hash"),
@@ -115,6 +116,7 @@ const RING: Service = Service {
         Action {
             name: "GetFingers",
             method: "get_ring_fingers",
+            doc: None,
             takes: &[],
             gives: &[
                 gives("Predecessor", "Predecessor", "predecessor/id"),
@@ -127,6 +129,7 @@ const RING: Service = Service {
         Action {
             name: "Join",
             method: "join_ring",
+            doc: None,
             takes: &[takes("Sponsor", ADDRESS.name, "sponsoring_node")],
             gives: &[
                 gives("Id", ID.name, "id"),
@@ -137,6 +140,7 @@ const RING: Service = Service {
         Action {
             name: "Leave",
             method: "leave_ring",
+            doc: None,
             takes: &[takes("Mode", "A_ARG_TYPE_Mode", "mode")],
             gives: &[
                 gives("Transferred", COUNT.name, "transferred"),
@@ -160,6 +164,7 @@ const fn lookup(name: &'static str, method: &'static str) -> Action {
     Action {
         name,
         method,
+        doc: None,
         takes: TAKES,
         gives: GIVES,
     }
@@ -194,6 +199,7 @@ const BUCKET: Service = Service {
         Action {
             name: "Put",
             method: "put",
+            doc: None,
             takes: &[
                 takes("Key", KEY.name, "key"),
                 takes("Value", JSON.name, "value"),
@@ -211,6 +217,7 @@ const BUCKET: Service = Service {
         Action {
             name: "Get",
             method: "get",
+            doc: None,
             takes: &[
                 takes("Key", KEY.name, "key"),
                 takes("Consistency", CONSISTENCY, "consistency"),
@@ -231,6 +238,7 @@ const BUCKET: Service = Service {
         Action {
             name: "Remove",
             method: "remove",
+            doc: None,
             takes: &[
                 takes("Key", KEY.name, "key"),
                 takes("Consistency", CONSISTENCY, "consistency"),
@@ -247,6 +255,7 @@ const BUCKET: Service = Service {
         Action {
             name: "ListItems",
             method: "list_items",
+            doc: None,
             takes: &[
                 takes("Prefix", KEY.name, "prefix"),
                 takes("After", KEY.name, "after"),
@@ -283,6 +292,7 @@ const CLUSTER: Service = Service {
         Action {
             name: "GetNodes",
             method: "get_cluster_state",
+            doc: None,
             takes: &[],
             gives: &[
                 gives("Cluster", NAME.name, "cluster/name"),
@@ -295,6 +305,7 @@ const CLUSTER: Service = Service {
         Action {
             name: "GetStats",
             method: "get_node_stats",
+            doc: None,
             takes: &[],
             gives: &[
                 gives("State", "A_ARG_TYPE_State", "state"),
@@ -341,6 +352,7 @@ const ROUND: Service = Service {
         Action {
             name: "GetProductInfo",
             method: "get_node_state",
+            doc: Some("Says which product this is."),
             takes: &[],
             gives: &[
                 fixed("ProductName", "Name", "roundel"),
@@ -350,6 +362,7 @@ const ROUND: Service = Service {
         Action {
             name: "GetConnectionInfo",
             method: "get_node_state",
+            doc: Some("Says where JSON-RPC is answered."),
             takes: &[],
             gives: &[
                 gives("Address", "Address", "addr"),
