@@ -9,6 +9,7 @@ pub mod gena;
 pub mod http;
 pub mod identity;
 pub mod link;
+pub mod memorydir;
 pub mod probe;
 pub mod store;
 pub mod stream;

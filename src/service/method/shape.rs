@@ -212,6 +212,7 @@ fn standing(standing: Standing) -> &'static str {
         Standing::Leaving => "leaving",
         Standing::Left => "left",
         Standing::Forgotten => "forgotten",
+        Standing::Diskless => "diskless",
     }
 }
 
