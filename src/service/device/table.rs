@@ -392,6 +392,7 @@ fn layout(overview: &Overview) -> String {
             Standing::Leaving => 'v',
             Standing::Left => 'l',
             Standing::Forgotten => 'f',
+            Standing::Diskless => 'd',
         };
         text.push_str(&format!(" {}{standing}", member.id));
     }
