@@ -11,3 +11,4 @@ mod jsonrpc;
 mod method;
 mod namespace;
 mod ssdp;
+mod upnp;
