@@ -97,6 +97,7 @@ fn calm(world: &mut World) {
     world.faults = Faults {
         keys: world.faults.keys,
         think: world.faults.think,
+        ring_mode: world.faults.ring_mode,
         ..quiet
     };
     world.apply(Fault::Heal);
