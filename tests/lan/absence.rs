@@ -12,6 +12,8 @@ use crate::wait;
 
 /// Seconds a board may be absent in these tests.
 const GRACE_SECONDS: u64 = 6;
+/// A kill is known within this, asserted at five times the goal.
+const KNOWN_MAX: Duration = Duration::from_secs(15);
 /// A majority has given a board up within this after the grace time.
 const GIVEN_UP_MAX: Duration = Duration::from_secs(40);
 
@@ -23,6 +25,56 @@ fn form(lab: &Lab) -> Vec<Node<'_>> {
         fs::write(path, text).expect("the lab's directory is there");
     }
     ring::form(lab, 0..5)
+}
+
+#[test]
+fn detector_phi_finds_a_kill_and_harms_nobody_who_is_slow() {
+    let lab = Lab::new("phi", 5);
+    for board in 1..=5 {
+        let path = lab.directory().join(format!("n{board}.toml"));
+        fs::write(path, "detector = \"phi\"\n").expect("the lab's directory is there");
+    }
+    let mut nodes = ring::form(&lab, 0..5);
+    ring::wait_until_settled(&nodes);
+    let ids = ring::ids(&nodes);
+    // It has learnt how regular arrivals are; a pause shorter than the patience is none of them.
+    std::thread::sleep(Duration::from_secs(10));
+    nodes[1].set_paused(true);
+    std::thread::sleep(Duration::from_millis(600));
+    nodes[1].set_paused(false);
+    let look = Duration::from_millis(100);
+    wait::holds(
+        "a short pause harms nobody",
+        Duration::from_secs(5),
+        look,
+        || nodes.iter().try_for_each(|node| node.sees_ring(&ids)),
+    );
+    let mut victim = nodes.remove(3);
+    victim.kill();
+    let (_, after) = wait::until("the kill is known", KNOWN_MAX, || {
+        let sees = |node: &Node| {
+            let members = node.members()?;
+            match members.iter().any(|(id, alive)| *id == victim.id && !alive) {
+                true => Ok(()),
+                false => Err(format!("{} sees it alive", node.name)),
+            }
+        };
+        nodes.iter().try_for_each(sees)
+    });
+    println!("phi: a kill is known to all of five after {after:?}");
+    nodes.push(Node::start(&lab, 3));
+    ring::wait_for_ring(&nodes, ring::SETTLED_MAX);
+    for node in nodes.iter().filter(|node| node.id != victim.id) {
+        let fallen = node.log();
+        let fallen = fallen.lines().filter(|line| line.contains("board absent"));
+        let others = fallen.filter(|line| !line.contains(&victim.id[..8]));
+        assert_eq!(
+            others.count(),
+            0,
+            "{} declared another board dead",
+            node.name
+        );
+    }
 }
 
 /// The node's roster has so many boards.

@@ -126,7 +126,7 @@ fn nobody_is_declared_dead_while_all_cores_are_busy() {
         let down = node
             .log()
             .lines()
-            .find(|line| line.contains("down"))
+            .find(|line| line.contains("board absent"))
             .map(str::to_owned);
         assert_eq!(down, None, "{} declared somebody dead", node.name);
     }

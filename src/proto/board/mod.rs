@@ -574,6 +574,9 @@ impl Board {
         self.links.check_invariants();
         self.operations.check_invariants();
         self.sync.check_invariants();
+        if self.is_partial() {
+            self.routing.ring.check_invariants();
+        }
     }
 
     /// Carries findings of the detector into the board after every input.
