@@ -93,7 +93,7 @@
 //!   gena/         subscriptions to events
 //!   roster/       who belongs, a CRDT                 detector/     SWIM, votes: who is there
 //!   placement/    roster → copies of a key            replication/  one write or read: decided
-//!   ring/         pointers, structure chord | mesh,   clock/        hybrid (versions), lamport
+//!   ring/         pointers, structure chord | mesh,   clock/        hybrid (versions), others, lamport
 //!                 partial/ (Zave's Chord)
 //! service/   rpc (one document)  method/ (the table)  destination (other boards)  chord (ring
 //!            messages)  device/ (UPnP's table of actions)  control (SOAP)  subscribe (GENA)
@@ -203,7 +203,10 @@
 //!   small consensus group later. Rejected: consensus for everything; a LAN appliance must take a
 //!   put while a board is unplugged.
 //! - *Hybrid logical clocks order writes.* Rejected: wall clocks; boards have no battery, and
-//!   last-writer-wins by a wrong clock loses writes.
+//!   last-writer-wins by a wrong clock loses writes. What is too far ahead is judged by the lower
+//!   median of the boards' clocks, which probes carry, before a stamp is drawn; but what another
+//!   board has taken is never taken back, since it may have been acknowledged. Rejected: each
+//!   board's own clock as the judge, by which one board in 2038 and one without a clock agree.
 //! - *While boards join or leave, reads and writes need the quorum of the old **and** of the new
 //!   copies.* Rejected: in writes only; a reader of the new set alone would miss what the old set
 //!   has not handed over yet.
