@@ -93,7 +93,7 @@
 //!   gena/         subscriptions to events
 //!   roster/       who belongs, a CRDT                 detector/     SWIM, votes: who is there
 //!   placement/    roster → copies of a key            replication/  one write or read: decided
-//!   ring/         pointers, structure chord | mesh,   clock/        hybrid (versions), others, lamport
+//!   ring/         pointers, structure chord | mesh,   clock/        hybrid, others, lamport
 //!                 partial/ (Zave's Chord)
 //! service/   rpc (one document)  method/ (the table)  destination (other boards)  chord (ring
 //!            messages)  device/ (UPnP's table of actions)  control (SOAP)  subscribe (GENA)
