@@ -1,4 +1,4 @@
-//! Offering the items of a page: versions are compared first, what a board lacks is sent at the pace
+//! Offering the items of a page: versions are compared first, what a board lacks is sent at a pace
 //! that leaves clients theirs, and what it took is noted.
 
 use super::*;
