@@ -381,14 +381,14 @@ pub type BlockCells = (u8, Vec<(u8, [u8; 8])>);
 pub enum SyncRequest {
     /// Is your root the same?
     Root {
-        /// Digest of the asker's roster.
+        /// What both must agree on to find the same shared cells.
         view: u64,
         /// The asker's root.
         root: NodeDigest,
     },
     /// Which of these blocks' cells differ from yours?
     Cells {
-        /// Digest of the asker's roster.
+        /// What both must agree on to find the same shared cells.
         view: u64,
         /// The asked board is to offer what it holds in cells that differ, as the asker does.
         repair: bool,

@@ -10,9 +10,10 @@
 //! another roster, a silent board or an unreadable store ends a comparison without a finding; it
 //! is made again.
 //!
-//! While boards join or leave nothing is compared: the hand-over offers everything then. So it is
-//! in mode `partial` at all times: two neighbours' rosters differ at the far ends, and with them
-//! what each would take for shared.
+//! While boards join or leave nothing is compared: the hand-over offers everything then. In mode
+//! `partial`, where two neighbours' rosters differ at the far ends, a board compares in passing
+//! with those it shares keys with, when both place the shared cells alike; a board that differs is
+//! offered everything it should hold.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -57,13 +58,20 @@ pub(super) enum NoFinding {
     Failed,
 }
 
+/// What two boards both hold.
+#[derive(Debug)]
+struct Shared {
+    cells: CellSet,
+    /// Both boards find these cells when they agree on this.
+    agreement: u64,
+}
+
 #[derive(Debug)]
 struct Comparison {
     peer: Id,
     aim: Aim,
-    view: Arc<View>,
     /// What both should hold.
-    shared: Arc<CellSet>,
+    shared: Arc<Shared>,
     tree: Tree,
     /// Blocks whose cells have not been compared yet.
     left: Vec<u8>,
@@ -78,7 +86,7 @@ pub(super) struct Sync {
     /// What differed in passing, to be looked at again.
     suspected: Option<(Id, CellSet)>,
     /// What this board shares with others by the roster of this digest, as far as it was asked.
-    shared: (u64, BTreeMap<Id, Arc<CellSet>>),
+    shared: (u64, BTreeMap<Id, Arc<Shared>>),
     /// Who was compared in passing last, and when: the next in id order follows.
     last: Option<(Id, Time)>,
 }
@@ -101,7 +109,6 @@ impl Board {
         let comparison = Comparison {
             peer,
             aim,
-            view,
             shared,
             tree: Tree::default(),
             left: Vec::new(),
@@ -116,16 +123,17 @@ impl Board {
     }
 
     /// The cells that both boards hold copies of.
-    fn shared_with(&mut self, view: &View, peer: &Id) -> Arc<CellSet> {
+    fn shared_with(&mut self, view: &View, peer: &Id) -> Arc<Shared> {
         let (digest, known) = &mut self.sync.shared;
         if *digest != view.digest() || known.len() >= limit::SHARED_CELLS_KEPT_MAX {
             *digest = view.digest();
             known.clear();
         }
         let me = self.me;
-        let shared = known
-            .entry(*peer)
-            .or_insert_with(|| Arc::new(view.shared_cells(&me, peer)));
+        let shared = known.entry(*peer).or_insert_with(|| {
+            let (cells, agreement) = view.shared_cells(&me, peer);
+            Arc::new(Shared { cells, agreement })
+        });
         shared.clone()
     }
 
@@ -144,9 +152,9 @@ impl Board {
             return;
         };
         comparison.tree = tree;
-        let blocks = comparison.tree.blocks(&comparison.shared);
+        let blocks = comparison.tree.blocks(&comparison.shared.cells);
         let body = SyncRequest::Root {
-            view: comparison.view.digest(),
+            view: comparison.shared.agreement,
             root: Tree::root(&blocks),
         };
         let peer = comparison.peer;
@@ -174,24 +182,22 @@ impl Board {
     ) {
         let (SyncRequest::Root { view: theirs, .. } | SyncRequest::Cells { view: theirs, .. }) =
             body;
-        let view = self.view().filter(|view| {
-            self.phase == Phase::Joined && view.is_comparable() && view.digest() == *theirs
-        });
-        let body = match (view, result) {
+        let joined = self.phase == Phase::Joined;
+        let view = self.view().filter(|view| joined && view.is_settled());
+        let shared = view.map(|view| self.shared_with(&view, &from));
+        let agreed = shared.filter(|shared| shared.agreement == *theirs);
+        let body = match (agreed, result) {
             (None, _) => SyncResponse::OtherView,
-            (Some(view), Ok(Loaded::Tree { tree, .. })) => {
-                let shared = self.shared_with(&view, &from);
-                match body {
-                    SyncRequest::Root { root, .. } => compare_roots(&tree, &shared, root),
-                    SyncRequest::Cells { repair, blocks, .. } => {
-                        let differing = compare_cells(&tree, &shared, blocks);
-                        if *repair && !differing.is_empty() {
-                            self.repair_cells(now, from, &differing.iter().copied().collect());
-                        }
-                        SyncResponse::Differ(differing)
+            (Some(shared), Ok(Loaded::Tree { tree, .. })) => match body {
+                SyncRequest::Root { root, .. } => compare_roots(&tree, &shared.cells, root),
+                SyncRequest::Cells { repair, blocks, .. } => {
+                    let differing = compare_cells(&tree, &shared.cells, blocks);
+                    if *repair && !differing.is_empty() {
+                        self.repair_cells(now, from, &differing.iter().copied().collect());
                     }
+                    SyncResponse::Differ(differing)
                 }
-            }
+            },
             (Some(_), Ok(_)) => SyncResponse::Failed("the store did not answer a tree".into()),
             (Some(_), Err(error)) => SyncResponse::Failed(error.to_string()),
         };
@@ -212,7 +218,7 @@ impl Board {
                 self.end_comparison(now, operation, Ok(CellSet::empty()));
             }
             SyncResponse::Blocks(theirs) => {
-                let mine = comparison.tree.blocks(&comparison.shared);
+                let mine = comparison.tree.blocks(&comparison.shared.cells);
                 comparison.left = differing_blocks(&mine, &theirs);
                 self.compare_more(now, operation);
             }
@@ -221,7 +227,9 @@ impl Board {
                 self.compare_more(now, operation);
             }
             SyncResponse::OtherView => {
-                self.exchange(now, &from);
+                if !self.is_partial() {
+                    self.exchange(now, &from);
+                }
                 self.end_comparison(now, operation, Err(NoFinding::OtherView));
             }
             SyncResponse::Failed(reason) => {
@@ -245,10 +253,10 @@ impl Board {
             return;
         }
         let low = |(cell, sum): (Cell, u128)| (cell.0 as u8, short(&sum.to_be_bytes()));
-        let cells = |block: u8| comparison.tree.cells_of(block, &comparison.shared);
+        let cells = |block: u8| comparison.tree.cells_of(block, &comparison.shared.cells);
         let peer = comparison.peer;
         let body = SyncRequest::Cells {
-            view: comparison.view.digest(),
+            view: comparison.shared.agreement,
             repair: comparison.aim == Aim::Repair || suspected == Some(peer),
             blocks: blocks
                 .into_iter()
@@ -315,18 +323,27 @@ impl Board {
 
     /// Compares with the next board in passing, when that is due.
     pub(super) fn sync_round(&mut self, now: Now) {
-        let others = self.present_holders();
+        let mut others = self.present_holders();
+        let view = self.view().filter(|view| view.is_settled());
+        if self.is_partial()
+            && let Some(view) = &view
+        {
+            let partners = view.partners(&self.me);
+            others.retain(|id| partners.contains(id));
+        }
         let share = ROUND_TIME / others.len().max(1) as u32;
         let interval = share.clamp(INTERVAL_MIN, INTERVAL_MAX);
         let wait_ms = interval.as_millis() as u64;
         let wait = self.jitter_ms(wait_ms * 9 / 10, wait_ms);
         self.rearm(now.time + wait, Timer::AntiEntropy);
-        let comparable = self.view().is_some_and(|view| view.is_comparable());
-        if self.phase != Phase::Joined || !comparable || self.is_diskless() {
+        let active = self.phase == Phase::Joined && !self.is_diskless();
+        let Some(view) = view.filter(|_| active) else {
             self.sync.suspected = None;
             return;
+        };
+        if view.is_comparable() {
+            self.collect_round(now);
         }
-        self.collect_round(now);
         let again = self.sync.suspected.as_ref().map(|(peer, _)| *peer);
         if let Some(peer) = again.filter(|peer| others.contains(peer)) {
             self.compare_with(now, peer, Aim::Passing);

@@ -166,8 +166,8 @@ impl View {
         self.digest
     }
 
-    /// Copies can be compared by hash tree: nobody is joining or leaving, and the boards lay all
-    /// cells out over one roster, which in mode `partial` they do not.
+    /// Copies can be brought up to date by what comparing finds alone: nobody is joining or leaving,
+    /// and the boards lay all cells out over one roster, which in mode `partial` they do not.
     pub fn is_comparable(&self) -> bool {
         self.is_settled() && self.ranks.is_none()
     }
@@ -292,17 +292,20 @@ impl View {
             .copies(point, self.copies)
     }
 
-    /// Cells of which both boards are to hold copies once the change is complete.
-    pub fn shared_cells(&self, a: &Id, b: &Id) -> CellSet {
+    /// Cells of which both boards are to hold copies once the change is complete, and what two
+    /// boards must agree on to find the same ones ([`View::agreement`]).
+    pub fn shared_cells(&self, a: &Id, b: &Id) -> (CellSet, u64) {
         let circle = self.new.as_ref().unwrap_or(&self.old);
         let both = |copies: &[Id]| copies.contains(a) && copies.contains(b);
         if circle.boards().len() <= self.copies {
-            return match both(circle.boards()) {
+            let shared = match both(circle.boards()) {
                 true => CellSet::full(),
                 false => CellSet::empty(),
             };
+            return (shared, self.agreement([&Id::ZERO]));
         }
         let mut shared = CellSet::empty();
+        let mut runs = Vec::new();
         let mut points = circle.points.iter().map(|(point, _)| point).peekable();
         let mut is_shared = None;
         for cell in (0..=u16::MAX).map(Cell) {
@@ -311,11 +314,16 @@ impl View {
             while points.next_if(|point| **point < start).is_some() {
                 is_shared = None;
             }
-            if *is_shared.get_or_insert_with(|| both(&circle.copies(&start, self.copies))) {
+            let is_shared = is_shared.get_or_insert_with(|| {
+                let shared = self.reaches(&start) && both(&circle.copies(&start, self.copies));
+                runs.extend(shared.then_some(start));
+                shared
+            });
+            if *is_shared {
                 shared.insert(cell);
             }
         }
-        shared
+        (shared, self.agreement(&runs))
     }
 
     /// Boards that may keep a hint for the key: all but its copies, walking on clockwise.
@@ -404,8 +412,8 @@ mod tests {
         });
         let view = View::of(&roster).unwrap();
         let (a, b) = (view.old_boards()[1], view.old_boards()[4]);
-        let shared = view.shared_cells(&a, &b);
-        assert_eq!(shared, view.shared_cells(&b, &a));
+        let (shared, agreement) = view.shared_cells(&a, &b);
+        assert_eq!((shared.clone(), agreement), view.shared_cells(&b, &a));
         for cell in (0..=u16::MAX).step_by(97).map(Cell) {
             let copies = view.target(&cell.start());
             let both = copies.contains(&a) && copies.contains(&b);
