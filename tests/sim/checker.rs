@@ -121,10 +121,10 @@ pub fn check_one_ring(world: &mut World) -> Result<(), String> {
         };
         let members = overview.members.iter();
         let alive: Vec<Id> = members.clone().filter(|m| m.alive).map(|m| m.id).collect();
-        // A card that was lost while its board joined waits for its owner to strike it.
+        // A card lost while its board joined or left waits for its owner to strike it.
         let waits = members
             .clone()
-            .any(|m| m.standing == Standing::Joining && world.lost.contains(&m.id));
+            .any(|m| m.standing != Standing::Member && world.lost.contains(&m.id));
         let settled = overview.settled || waits;
         if alive != expected || overview.state != NodeState::Active || !settled {
             return Err(format!(
