@@ -271,6 +271,7 @@ struct Node {
     handle: Handle,
     config: Config,
     who: Who,
+    clock: Clock,
     udp: Arc<Udp>,
     service: Service<Handle>,
     discovery: Arc<RwLock<Option<Arc<Discovery>>>>,
@@ -303,6 +304,7 @@ impl Node {
         let (frames, accepted) = mpsc::channel(STREAMS_WAITING);
         let (reports_in, reports) = mpsc::unbounded_channel();
         let board = board(&config, &who, start.identity)?;
+        let clock = board.1;
         let (driver, handle) = drive(board, &store_path, udp.clone(), accepted, reports_in);
         let driver = tokio::spawn(driver.run());
         let discovery = Arc::new(RwLock::new(None::<Arc<Discovery>>));
@@ -313,6 +315,7 @@ impl Node {
         let mut node = Node {
             handle,
             who,
+            clock,
             udp,
             service,
             discovery,
@@ -517,6 +520,7 @@ impl Node {
 
     fn event(&mut self, event: Event) -> Option<RunError> {
         event::log(&event);
+        self.service.happened(self.clock.now(), &event);
         match event {
             Event::ClonedCard {
                 endpoint,
@@ -596,6 +600,8 @@ fn facts(config: &Config, who: &Who, discovery: &Arc<RwLock<Option<Arc<Discovery
             present.map(|h| (h.cluster, h.node, h.endpoint)).collect()
         }),
         memory_bytes: Arc::new(event::resident_bytes),
+        written_bytes: Arc::new(event::written_bytes),
+        journal: Arc::default(),
         reply_delay_mean_ms: config.reply_delay_mean.as_millis() as u64,
         seed: who.seed,
     }

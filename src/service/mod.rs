@@ -8,7 +8,7 @@
 //!
 //! `failure` errors to codes · `method/` the table · `rpc` one document · `destination` other
 //! boards · `chord` the seed's form · `guard` what is refused before it is read · `route` paths ·
-//! `health` probes and metrics.
+//! `health` probes and metrics · `journal` what happened lately · `web/` the page and its feed.
 
 pub mod address;
 mod chord;
@@ -17,9 +17,11 @@ pub mod exchange;
 mod failure;
 mod guard;
 mod health;
+pub mod journal;
 pub mod method;
 mod route;
 mod rpc;
+pub mod web;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,7 +38,9 @@ use crate::base::id::Id;
 use crate::base::rng::{Rng, seeded};
 use crate::proto::clock::lamport::Lamport;
 
+use journal::Journal;
 use method::Table;
+use web::feed::Feed;
 
 /// What the service needs of a board: the driver's handle implements it, and so do tests.
 pub trait Board: Clone + Send + Sync + 'static {
@@ -53,6 +57,9 @@ pub type DescriptionSource = Arc<dyn Fn(SocketAddr) -> Bytes + Send + Sync>;
 pub type DiscoverySource = Arc<dyn Fn() -> Vec<(Name, Id, SocketAddr)> + Send + Sync>;
 /// Resident bytes of the process, when the system tells.
 pub type MemorySource = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
+
+/// Bytes the process has had written to storage since its start, when the system tells.
+pub type WrittenSource = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
 
 /// What does not change while the board runs, and where to read what others own.
 #[derive(Clone)]
@@ -79,6 +86,10 @@ pub struct Facts {
     pub discovered: DiscoverySource,
     /// For get_node_stats.
     pub memory_bytes: MemorySource,
+    /// For get_node_stats.
+    pub written_bytes: WrittenSource,
+    /// What happened lately.
+    pub journal: Arc<Journal>,
     /// Mean of the seed's reply delay, milliseconds; 0: none.
     pub reply_delay_mean_ms: u64,
     /// Of the reply delay and of the choice of a random board.
@@ -97,6 +108,7 @@ struct Shared {
     table: Table,
     clock: Mutex<Lamport>,
     rng: Mutex<Rng>,
+    feed: Feed,
 }
 
 impl<B: Board> Service<B> {
@@ -114,6 +126,7 @@ impl<B: Board> Service<B> {
                 facts,
                 table,
                 clock: Mutex::default(),
+                feed: Feed::default(),
             }),
         }
     }

@@ -347,6 +347,8 @@ pub async fn served_with(setup: Setup) -> Served {
             vec![("barn".parse().unwrap(), Id::of(b"far"), far)]
         }),
         memory_bytes: Arc::new(|| Some(9_000_000)),
+        written_bytes: Arc::new(|| Some(70_000)),
+        journal: Arc::default(),
         reply_delay_mean_ms: 0,
         seed: [1; 32],
     };
