@@ -84,6 +84,8 @@ pub fn resident_bytes() -> Option<u64> {
 /// count them (CONFIG_TASK_IO_ACCOUNTING).
 pub fn written_bytes() -> Option<u64> {
     let io = std::fs::read_to_string("/proc/self/io").ok()?;
-    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes:"));
+    let line = io
+        .lines()
+        .find_map(|line| line.strip_prefix("write_bytes:"));
     line?.trim().parse().ok()
 }

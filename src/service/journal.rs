@@ -153,11 +153,7 @@ impl Kept {
                 );
                 ("conflict", None, text)
             }
-            Event::Departed => (
-                "departed",
-                None,
-                "This board has left its ring.".to_owned(),
-            ),
+            Event::Departed => ("departed", None, "This board has left its ring.".to_owned()),
         }
     }
 }

@@ -42,7 +42,11 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
     vec![
         style("page.css", include_str!("assets/page.css")),
         style("plain.css", include_str!("assets/plain.css")),
-        Asset::new("roundel.svg", "image/svg+xml", include_str!("assets/roundel.svg")),
+        Asset::new(
+            "roundel.svg",
+            "image/svg+xml",
+            include_str!("assets/roundel.svg"),
+        ),
         script("page.js", include_str!("assets/page.js")),
         script("wire.js", include_str!("assets/wire.js")),
         script("word.js", include_str!("assets/word.js")),
@@ -191,7 +195,12 @@ mod tests {
         }
         // Names from the network are text: nothing parses them as markup.
         for (name, text) in texts() {
-            for bad in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write"] {
+            for bad in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+            ] {
                 assert!(!text.contains(bad), "{name} has {bad}");
             }
         }

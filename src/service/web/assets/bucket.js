@@ -6,7 +6,8 @@ import * as editor from './editor.js';
 import * as lookup from './lookup.js';
 import * as ring from './ring.js';
 
-const PAGE_ITEMS = 20;
+/** A small screen is a long way down. */
+const PAGE_ITEMS = window.innerWidth < 700 ? 8 : 20;
 const SHOWN_VALUE_CHARS = 120;
 const utf8 = new TextEncoder();
 const items = find('items');
@@ -55,7 +56,7 @@ async function get(key) {
   try {
     const got = membersOf(await callText('get', { key }));
     complain('');
-    const note = `${written(JSON.parse(got.version))}, read from ${got.acks} copies`
+    const note = `Written ${written(JSON.parse(got.version))}, read from ${got.acks} copies`
       + `${got.degraded === 'true' ? ' while one is absent: it may be older than what that one holds' : ''}.`;
     editor.openItem(key, contentOf(got), note);
   } catch (error) {
@@ -73,7 +74,7 @@ function contentOf(members) {
 
 function written(version) {
   const ms = Math.floor(parseInt(version.slice(0, 16), 16) / 65536);
-  return `written ${moment(ms)} by ${ring.nameOf(version.slice(17))}`;
+  return `${moment(ms)} by ${ring.nameOf(version.slice(17))}`;
 }
 
 function complain(text) {
@@ -117,7 +118,7 @@ function row(members) {
     act('Remove', `Remove ${key}`, () => editor.ask(key)));
   return make('tr', { role: 'row' }, make('th', { role: 'rowheader', scope: 'row', class: 'mono', title: key }, cut(key, 100)),
     cell('Value', make('span', { class: 'mono' }, shown)), number,
-    cell('Written', written(JSON.parse(members.version)).replace('written ', '')), acts);
+    cell('Written', written(JSON.parse(members.version))), acts);
 }
 
 function preview(base64) {

@@ -79,14 +79,17 @@ function paint({ key, found }, moving) {
   ring.routeLayer.replaceChildren(...hops);
   if (!found.point) return;
   const turn = ring.turnOf(found.point);
-  const [[sx, sy], [x, y], [tx, ty], [mx, my]] = [-4, -20, -38, -60].map((out) => ring.place(turn, out));
+  const [[sx, sy], [x, y], [mx, my]] = [-4, -20, -60].map((out) => ring.place(turn, out));
+  const side = turn < 0.5 ? -1 : 1;
   const [ox, oy] = ring.place(ring.turnOf(owner), -12);
   ring.keyLayer.replaceChildren(
     draw('path', { d: `M${x} ${y}Q${mx} ${my} ${ox} ${oy}`, class: 'keyline' }),
     draw('line', { x1: sx, y1: sy, x2: x, y2: y, class: 'keystem' }),
     draw('path', { d: `M${x} ${y - 6}L${x + 6} ${y}L${x} ${y + 6}L${x - 6} ${y}Z`, class: 'keypoint' },
       draw('title', {}, 'where the key lies on the circle')),
-    ring.hasRoom() ? draw('text', { x: tx, y: ty + 4, class: 'keyname', 'text-anchor': 'middle' }, cut(key, 12)) : '',
+    ring.hasRoom() ? draw('text', {
+      x: x + side * 12, y: y + 4, class: 'keyname', 'text-anchor': side > 0 ? 'start' : 'end',
+    }, cut(key, 12)) : '',
   );
 }
 
