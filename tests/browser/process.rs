@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -38,6 +40,7 @@ pub struct Board {
     name: String,
     port: u16,
     directory: PathBuf,
+    discovery: bool,
 }
 
 /// Some boards of one cluster.
@@ -63,12 +66,22 @@ impl Ring {
 
     /// Starts one more board, and does not wait for it.
     pub fn add(&mut self, name: &str) {
+        self.start_board(name, true);
+    }
+
+    /// Starts one more board that neither looks for others nor is found by them.
+    pub fn add_alone(&mut self, name: &str) {
+        self.start_board(name, false);
+    }
+
+    fn start_board(&mut self, name: &str, discovery: bool) {
         let number = self.boards.len();
         let mut board = Board {
             child: None,
             name: name.to_owned(),
             port: FIRST_PORT + u16::try_from(number).expect("there are few boards"),
             directory: self.directory.path().join(number.to_string()),
+            discovery,
         };
         board.start();
         self.boards.push(board);
@@ -88,6 +101,11 @@ impl Ring {
         }
     }
 
+    /// All of them.
+    pub fn boards(&self) -> &[Board] {
+        &self.boards
+    }
+
     /// A board by its number.
     pub fn board(&mut self, number: usize) -> &mut Board {
         &mut self.boards[number]
@@ -99,6 +117,12 @@ impl Board {
     pub fn start(&mut self) {
         fs::create_dir_all(&self.directory).expect("the directory is ours");
         let file = |name| File::create(self.directory.join(name)).expect("the directory is ours");
+        let config = format!(
+            "[ssdp]\nlisten = {0}\nsearch = {0}\nadvertise = {0}\n",
+            self.discovery
+        );
+        let path = self.directory.join("config.toml");
+        fs::write(&path, config).expect("the directory is ours");
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_roundel"), "run"])
             .args([
@@ -111,6 +135,8 @@ impl Board {
             ])
             .args(["--port", &self.port.to_string(), "--data"])
             .arg(self.directory.join("data"))
+            .arg("--config")
+            .arg(path)
             .stdin(Stdio::null())
             .stdout(file("out"))
             .stderr(file("log"))
@@ -123,6 +149,12 @@ impl Board {
         let mut child = self.child.take().expect("it runs");
         child.kill().expect("it is our child");
         child.wait().expect("it is our child");
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let id = self.child.as_ref().expect("it runs").id();
+        kill(Pid::from_raw(id as i32), signal).expect("it is our child");
     }
 
     /// The board's page.

@@ -4,11 +4,12 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::driver::Browser;
 use crate::namespace::alone;
-use crate::process::{DEADLINE, Ring, exchange, until};
+use crate::process::{Board, DEADLINE, Ring, exchange, until};
 
 /// What is done to the ring is seen within this.
 const SEEN_MAX: Duration = Duration::from_secs(1);
@@ -124,6 +125,91 @@ fn the_page_shows_three_boards_then_a_fourth_then_its_absence_and_return() {
         browser.wait(
             "its event",
             "document.getElementById('events').innerText.includes('is back')",
+        );
+        browser.assert_quiet();
+    });
+}
+
+#[test]
+fn a_suspicion_its_end_and_a_farewell_are_seen_within_a_second() {
+    alone(|| {
+        let mut ring = Ring::of(&["calm-heron", "brave-otter", "attic", "cellar"]);
+        let browser = Browser::start();
+        browser.open(&ring.board(0).page());
+        browser.wait(
+            "four boards",
+            &format!("{} === 4", shown("[data-tone=good]")),
+        );
+        ring.board(2).signal(Signal::SIGSTOP);
+        let suspected = |nodes: &[Value]| nodes.iter().any(|node| node["suspect"] == true);
+        let warn = format!("{} === 1", shown("[data-tone=warn]"));
+        let seen = lag(
+            &browser,
+            &mut ring,
+            "a board that is suspected",
+            suspected,
+            &warn,
+        );
+        ring.board(2).signal(Signal::SIGCONT);
+        assert!(seen <= SEEN_MAX);
+        let well = |nodes: &[Value]| {
+            let fine = |node: &Value| node["alive"] == true && node["suspect"] == false;
+            nodes.iter().all(fine)
+        };
+        let good = format!("{} === 4", shown("[data-tone=good]"));
+        let seen = lag(
+            &browser,
+            &mut ring,
+            "a board that answers again",
+            well,
+            &good,
+        );
+        assert!(seen <= SEEN_MAX);
+
+        ring.board(3).signal(Signal::SIGTERM);
+        let left = |nodes: &[Value]| nodes.len() == 3;
+        let gone = format!("{} === 3", shown(""));
+        let seen = lag(&browser, &mut ring, "a board that leaves", left, &gone);
+        assert!(seen <= SEEN_MAX);
+        browser.wait(
+            "its event",
+            "document.getElementById('events').innerText\
+             .includes('cellar handed over what it held and left')",
+        );
+        browser.assert_quiet();
+    });
+}
+
+#[test]
+fn two_rings_that_meet_become_one_on_the_page() {
+    alone(|| {
+        let mut ring = Ring::of(&["calm-heron"]);
+        ring.add_alone("attic");
+        until("a ring of its own", || {
+            match ring.board(1).nodes().map(|nodes| nodes.len()) {
+                Some(1) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+        let browser = Browser::start();
+        browser.open(&ring.board(0).page());
+        browser.wait("one board", &format!("{} === 1", shown("")));
+        // The ring of the higher cluster id joins the other, whoever of the two is asked to.
+        let meet = |from: &Board, to: &Board| {
+            let sponsor = json!({"sponsoring_node": to.at().to_string()});
+            from.call("join_ring", sponsor).is_ok()
+        };
+        let [first, second] = ring.boards() else {
+            panic!("there are two boards");
+        };
+        assert!(meet(first, second) || meet(second, first), "they meet");
+        let two = |nodes: &[Value]| nodes.len() == 2;
+        let both = format!("{} === 2", shown(""));
+        let seen = lag(&browser, &mut ring, "rings that merge", two, &both);
+        assert!(seen <= SEEN_MAX);
+        browser.wait(
+            "its event",
+            "/became one|attic asked to join/.test(document.getElementById('events').innerText)",
         );
         browser.assert_quiet();
     });

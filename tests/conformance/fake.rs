@@ -50,6 +50,8 @@ pub struct State {
     /// The next call fails so.
     pub failure: Option<CallError>,
     pub calls: Vec<Call>,
+    /// Waits take their time, as the feed needs it.
+    pub patient: bool,
 }
 
 impl Fake {
@@ -260,9 +262,14 @@ impl Board for Fake {
         })
     }
 
-    /// Bounds end at once, so that tests of silence are quick; drawn delays are not waited for.
-    async fn sleep(&self, _: Duration) {
-        tokio::task::yield_now().await;
+    /// Bounds end at once unless the board is patient, so that tests of silence are quick; drawn
+    /// delays are not waited for.
+    async fn sleep(&self, duration: Duration) {
+        let patient = self.state().patient;
+        match patient {
+            true => tokio::time::sleep(duration).await,
+            false => tokio::task::yield_now().await,
+        }
     }
 }
 
@@ -331,6 +338,7 @@ pub async fn served_with(setup: Setup) -> Served {
         others: BTreeMap::new(),
         failure: None,
         calls: Vec::new(),
+        patient: false,
     })));
     let mut facts = Facts {
         id: setup.id,

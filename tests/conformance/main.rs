@@ -10,4 +10,5 @@ mod httpu;
 mod jsonrpc;
 mod method;
 mod namespace;
+mod page;
 mod ssdp;
