@@ -81,7 +81,7 @@
 //!            member  call  store  hint  endpoint  time  rng  limit
 //! wire/      frame (framing)  peer (messages between boards)  httpu  ssdp/  xml  description
 //!            jsonrpc/
-//! security/  identity          telemetry/  counters          config/  file  valid  spoken
+//! security/  identity          telemetry/  counters, operation config/  file  valid  spoken
 //! proto/
 //!   board/        the composite: membership/ (found, join, merge, leave, forget), operation/
 //!                 (put, get, remove at the coordinator), copy (the copy's side), handover,
@@ -96,6 +96,7 @@
 //!                 partial/ (Zave's Chord)
 //! service/   rpc (one document)  method/ (the table)  destination (other boards)  chord (ring
 //!            messages)  guard (refusals)  route  health  failure (errors → codes)
+//!            journal (what happened)  web/ (the page: document, feed, assets/)
 //! runtime/   driver  stream  udp  http/  discovery/  store/ (flash)  link (netlink)  datadir
 //!            identity  counters  client  probe (doctor)
 //! node/      mod (start, serve, stop)  bind  event  registry
@@ -105,6 +106,7 @@
 //!            readme/ (its commands)  cli  daemon/ (one real board and its disk)
 //!            scale/ (rings of thousands, mode partial)  lan/ (real boards in namespaces)
 //!            sim/ (the seeded simulator)  disk/ (real boards on media that fail)
+//!            browser/ (the page in chromium)
 //! ```
 //!
 //! Where to begin: [`base::call`] (what can be asked), [`proto::board`] (its header tells a board's
@@ -237,6 +239,10 @@
 //!   everybody.
 //! - *One port; the first byte tells HTTP from frames.* Rejected: a port each; more to configure
 //!   and to open in a firewall.
+//! - *The page is told by one feed for all its readers, made only while somebody reads.* Rejected:
+//!   pages that poll; each would have the board look at itself, and see a change seconds late.
+//! - *The page is files written by hand, embedded as they are.* Rejected: a framework and its
+//!   build; more bytes than the page, and a tool chain to keep alive.
 //! - *One thread for the board and its sockets.* Rejected: a pool; these boards have few cores and
 //!   little memory, and a machine without locks can be simulated.
 //!
@@ -250,8 +256,8 @@
 //!   `service/guard.rs` refuses; `Scope` in the method table says who may do what.
 //! - *Scripts, routes, timers*: a layer `script` between `proto` and `service`; the worker process
 //!   in `runtime`.
-//! - *UPnP services, events, the page*: `wire` for SCPD, SOAP and GENA, `service/device.rs` and
-//!   `service/web/`; `wire/description.rs` lists a service once its URLs answer.
+//! - *UPnP services and events*: `wire` for SCPD, SOAP and GENA, `service/device.rs`;
+//!   `wire/description.rs` lists a service once its URLs answer.
 //! - *Other encodings, S3*: `wire` for the bytes, `service` for the meaning.
 //! - *The relay, bridges between sites*: `proto/relay`, `proto/bridge`.
 

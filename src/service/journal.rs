@@ -81,31 +81,6 @@ impl Journal {
 impl Kept {
     fn words(&mut self, event: &Event) -> (&'static str, Option<Id>, String) {
         match event {
-            Event::Founded(_) => (
-                "founded",
-                None,
-                "This board heard no other board of its cluster and founded a ring.".to_owned(),
-            ),
-            Event::Joined(_) => (
-                "joined",
-                None,
-                "This board joined the ring of its cluster.".to_owned(),
-            ),
-            Event::ModeAdopted(mode) => (
-                "mode_adopted",
-                None,
-                format!(
-                    "The ring runs in mode {}; that holds, not this board's ring_mode.",
-                    mode.as_str()
-                ),
-            ),
-            Event::Merged { survivor, ended } => (
-                "merged",
-                None,
-                format!(
-                    "Two rings of this cluster met and became one: {ended} ended, {survivor} goes on."
-                ),
-            ),
             Event::NodeAdded(id) => {
                 self.down.remove(id);
                 let text = "asked to join and was taken in".to_owned();
@@ -137,24 +112,56 @@ impl Kept {
                 };
                 ("node_up", Some(*id), text.to_owned())
             }
-            Event::ClonedCard { endpoint, yields } => (
-                "cloned_card",
-                None,
-                format!(
-                    "A board with this board's identity answers at {endpoint}: one card is a clone \
-                     of the other. Stop one of the two{}.",
-                    if *yields { "; this one stops" } else { "" }
-                ),
-            ),
-            Event::Conflict { key, .. } => {
-                let shown: String = key.as_str().chars().take(SHOWN_KEY_CHARS).collect();
-                let text = format!(
-                    "{shown:?} was written on both sides of a split; the later write stands."
-                );
-                ("conflict", None, text)
+            _ => {
+                let (name, text) = sentence(event);
+                (name, None, text)
             }
-            Event::Departed => ("departed", None, "This board has left its ring.".to_owned()),
         }
+    }
+}
+
+/// The name of an event that is about this board, its ring or a key, and what it means.
+fn sentence(event: &Event) -> (&'static str, String) {
+    match event {
+        Event::Founded(_) => (
+            "founded",
+            "This board heard no other board of its cluster and founded a ring.".to_owned(),
+        ),
+        Event::Joined(_) => (
+            "joined",
+            "This board joined the ring of its cluster.".to_owned(),
+        ),
+        Event::ModeAdopted(mode) => (
+            "mode_adopted",
+            format!(
+                "The ring runs in mode {}; that holds, not this board's ring_mode.",
+                mode.as_str()
+            ),
+        ),
+        Event::Merged { survivor, ended } => (
+            "merged",
+            format!("Two rings of this cluster met and became one: {ended} is part of {survivor}."),
+        ),
+        Event::ClonedCard { endpoint, yields } => (
+            "cloned_card",
+            format!(
+                "A board with this board's identity answers at {endpoint}: one card is a clone of \
+                 the other. Stop one of the two{}.",
+                if *yields { "; this one stops" } else { "" }
+            ),
+        ),
+        Event::Conflict { key, .. } => {
+            let shown: String = key.as_str().chars().take(SHOWN_KEY_CHARS).collect();
+            let text =
+                format!("{shown:?} was written on both sides of a split; the later write stands.");
+            ("conflict", text)
+        }
+        Event::Departed => ("departed", "This board has left its ring.".to_owned()),
+        Event::NodeAdded(_)
+        | Event::NodeRemoved(_)
+        | Event::NodeSuspected(_)
+        | Event::NodeDown(_)
+        | Event::NodeUp(_) => unreachable!("what is about a board has words of its own"),
     }
 }
 

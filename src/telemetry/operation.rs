@@ -114,11 +114,11 @@ impl Operations {
                 .expect("a String takes all that is written");
         };
         for operation in Operation::ALL {
-            let name = operation.as_str();
             for (outcome, counts) in [("ok", &self.done), ("error", &self.failed)] {
-                let count = counts[operation as usize];
                 line(format_args!(
-                    "roundel_operations_total{{operation=\"{name}\",outcome=\"{outcome}\"}} {count}\n"
+                    "roundel_operations_total{{operation=\"{}\",outcome=\"{outcome}\"}} {}\n",
+                    operation.as_str(),
+                    counts[operation as usize]
                 ));
             }
         }

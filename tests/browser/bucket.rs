@@ -8,15 +8,38 @@ use crate::process::Ring;
 
 const OPEN: &str = "document.getElementById('editor').open";
 
+/// The editor has closed and the page says what was done.
 fn done(browser: &Browser, words: &str) {
-    browser.wait(
-        words,
-        &format!("document.getElementById('bucket-done').innerText === {words:?}"),
-    );
+    let said = format!("document.getElementById('bucket-done').innerText === {words:?}");
+    browser.wait(words, &format!("!{OPEN} && {said}"));
 }
 
 fn form(browser: &Browser, name: &str) {
     browser.click(&format!("#editor-form input[value={name}]"));
+}
+
+/// Removes the item that is named in the field, from its editor.
+fn remove(browser: &Browser, ring: &mut Ring) {
+    browser.click("#browse-get");
+    browser.wait("the item", OPEN);
+    browser.click("#editor-remove");
+    browser.wait("the question", "document.getElementById('confirm').open");
+    let asked = browser.run("return document.activeElement.id");
+    assert_eq!(asked, "confirm-cancel", "Enter by mistake removes nothing");
+    browser.click("#confirm-remove");
+    done(browser, "Removed lamp.");
+    let gone = ring
+        .board(1)
+        .call("get", json!({"key": "lamp"}))
+        .unwrap_err();
+    assert_eq!(gone["code"], -32004);
+    browser.click("#browse-get");
+    browser.wait("a fault", "!document.getElementById('bucket-fault').hidden");
+    assert!(
+        browser
+            .text("#bucket-fault")
+            .contains("Nothing is stored under lamp")
+    );
 }
 
 #[test]
@@ -65,26 +88,7 @@ fn an_item_is_put_read_edited_and_removed() {
         let read = ring.board(2).call("get", json!({"key": "lamp"})).unwrap();
         assert_eq!(read["value"], "off");
 
-        browser.click("#browse-get");
-        browser.wait("the item", OPEN);
-        browser.click("#editor-remove");
-        browser.wait("the question", "document.getElementById('confirm').open");
-        let asked = browser.run("return document.activeElement.id");
-        assert_eq!(asked, "confirm-cancel", "Enter by mistake removes nothing");
-        browser.click("#confirm-remove");
-        done(&browser, "Removed lamp.");
-        let gone = ring
-            .board(1)
-            .call("get", json!({"key": "lamp"}))
-            .unwrap_err();
-        assert_eq!(gone["code"], -32004);
-        browser.click("#browse-get");
-        browser.wait("a fault", "!document.getElementById('bucket-fault').hidden");
-        assert!(
-            browser
-                .text("#bucket-fault")
-                .contains("Nothing is stored under lamp")
-        );
+        remove(&browser, &mut ring);
         // What is not found is an HTTP status as well, which the console notes.
         let complaints = browser.complaints();
         assert!(

@@ -77,7 +77,7 @@ impl Say {
             let number = ((step * 5 + at) * 7 % boards) as usize;
             if number > 0 {
                 let node = self.node(number);
-                node["suspect"] = json!(node["suspect"] == false && step % 3 == 0);
+                node["suspect"] = json!(node["suspect"] == false && step.is_multiple_of(3));
                 node["alive"] = json!(step % 4 != 1);
             }
         }

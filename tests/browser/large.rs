@@ -40,8 +40,8 @@ fn two_hundred_boards_that_keep_changing_are_smooth() {
         let frames = browser.run_async(FRAMES);
         let figure = |at: usize| frames[at].as_f64().expect("a number");
         println!(
-            "200 boards, the ring changes 20 times a second: frames take {:.1} ms in the median, {:.1} \
-             at p95, {:.1} at most, {} in 3 s",
+            "200 boards, the ring changes 20 times a second: frames take {:.1} ms in the median, \
+             {:.1} at p95, {:.1} at most, {} in 3 s",
             figure(0),
             figure(1),
             figure(2),
@@ -54,6 +54,7 @@ fn two_hundred_boards_that_keep_changing_are_smooth() {
             "the next boards",
             "document.getElementById('boards-range').innerText.startsWith('26')",
         );
+
         let labels = "return [...document.querySelectorAll('.board .name')]\
             .filter((it) => it.textContent).length";
         assert!(

@@ -16,6 +16,19 @@ const SEEN_MAX: Duration = Duration::from_secs(1);
 /// First data on loopback; other work on the machine may take some of it.
 const FIRST_DATA_MAX: Duration = Duration::from_millis(100 * 5);
 
+/// Boards whose mark is not where their id says.
+const ASTRAY: &str = "
+    const circle = document.querySelector('.circle').getBoundingClientRect();
+    const middle = [circle.x + circle.width / 2, circle.y + circle.height / 2];
+    return [...document.querySelectorAll('#ring-picture .board')].filter((board) => {
+      const box = board.querySelector('.shape').getBoundingClientRect();
+      const [x, y] = [box.x + box.width / 2 - middle[0], box.y + box.height / 2 - middle[1]];
+      const turn = parseInt(board.dataset.id.slice(0, 8), 16) / 2 ** 32;
+      const away = (Math.atan2(x, -y) / (2 * Math.PI) - turn + 2) % 1;
+      const off = Math.hypot(x, y) / (circle.width / 2);
+      return off < 0.9 || off > 1.1 || Math.min(away, 1 - away) > 0.01;
+    }).map((board) => board.dataset.id)";
+
 /// How many boards the picture shows with that tone, or at all.
 fn shown(tone: &str) -> String {
     format!("document.querySelectorAll('#ring-picture .board{tone}').length")
@@ -52,38 +65,42 @@ fn lag(
     lag
 }
 
+/// The page has loaded and shows three boards, each with what it says of itself.
+fn assert_shows_three(browser: &Browser) {
+    browser.wait(
+        "three boards",
+        &format!("{} === 3", shown("[data-tone=good]")),
+    );
+    browser.wait(
+        "a live feed",
+        "document.getElementById('link').innerText === 'live'",
+    );
+    browser.wait(
+        "figures",
+        "document.querySelectorAll('#boards-rows tr').length === 3",
+    );
+    for name in ["calm-heron", "brave-otter", "attic"] {
+        assert!(browser.text("#boards-rows").contains(name), "{name}");
+    }
+    browser.wait(
+        "what the others say of themselves",
+        "[...document.querySelectorAll('#boards-rows tr')].every((row) => \
+         row.children[9].innerText.endsWith('MB') && row.children[6].innerText === '0')",
+    );
+    assert_eq!(
+        browser.run("return document.querySelectorAll('.board.this').length"),
+        1
+    );
+    browser.assert_quiet();
+}
+
 #[test]
 fn the_page_shows_three_boards_then_a_fourth_then_its_absence_and_return() {
     alone(|| {
         let mut ring = Ring::of(&["calm-heron", "brave-otter", "attic"]);
         let browser = Browser::start();
         browser.open(&ring.board(0).page());
-        browser.wait(
-            "three boards",
-            &format!("{} === 3", shown("[data-tone=good]")),
-        );
-        browser.wait(
-            "a live feed",
-            "document.getElementById('link').innerText === 'live'",
-        );
-        browser.wait(
-            "figures",
-            "document.querySelectorAll('#boards-rows tr').length === 3",
-        );
-        for name in ["calm-heron", "brave-otter", "attic"] {
-            assert!(browser.text("#boards-rows").contains(name), "{name}");
-        }
-        browser.wait(
-            "what the others say of themselves",
-            "[...document.querySelectorAll('#boards-rows tr')].every((row) => \
-             row.children[9].innerText.endsWith('MB') && row.children[6].innerText === '0')",
-        );
-        assert_eq!(
-            browser.run("return document.querySelectorAll('.board.this').length"),
-            1
-        );
-        browser.assert_quiet();
-
+        assert_shows_three(&browser);
         ring.add("cellar");
         let came = lag(
             &browser,
@@ -93,6 +110,11 @@ fn the_page_shows_three_boards_then_a_fourth_then_its_absence_and_return() {
             &format!("{} === 4", shown("")),
         );
         assert!(came <= SEEN_MAX);
+        assert_eq!(
+            browser.run(ASTRAY),
+            json!([]),
+            "a newcomer stands on the circle at once"
+        );
         ring.settle(4);
         browser.wait(
             "it is a member",

@@ -1,5 +1,8 @@
 //! The page on any screen, with any preference, by keyboard, and without scripts.
 
+use std::fs;
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use crate::driver::{Browser, ENTER, TAB};
@@ -34,7 +37,8 @@ const OUT_OF_REACH: &str = "
 const FAINT: &str = "
     const parse = (color) => (color.match(/[\\d.]+/g) ?? []).map(Number);
     const light = ([r, g, b]) => [r, g, b].map((c) => (c /= 255) <= 0.03928 ? c / 12.92
-      : ((c + 0.055) / 1.055) ** 2.4).reduce((sum, c, at) => sum + c * [0.2126, 0.7152, 0.0722][at], 0);
+      : ((c + 0.055) / 1.055) ** 2.4)
+      .reduce((sum, c, at) => sum + c * [0.2126, 0.7152, 0.0722][at], 0);
     const ground = (it) => {
       for (; it; it = it.parentElement) {
         const color = parse(getComputedStyle(it).backgroundColor);
@@ -86,12 +90,19 @@ fn the_page_fits_a_phone_and_a_wide_screen_in_light_and_dark() {
                     &format!("matchMedia('(prefers-color-scheme: {scheme})').matches"),
                 );
                 browser.picture(&format!("{kind}-{scheme}"), None);
+                browser.picture(
+                    &format!("{kind}-{scheme}-top"),
+                    Some(u64::from(height) - 100),
+                );
                 assert_eq!(browser.run(FAINT), json!([]), "{kind} {scheme}");
             }
             let across = browser.run("return document.documentElement.scrollWidth");
             assert_eq!(across, width, "nothing needs scrolling sideways");
             assert_eq!(browser.run(OUT_OF_REACH), json!([]), "{kind}");
         }
+        browser.run("document.documentElement.style.setProperty('--quiet', '#555')");
+        assert_ne!(browser.run(FAINT), json!([]), "what is faint is found");
+        browser.run("document.documentElement.style.removeProperty('--quiet')");
         browser.click("#browse-new");
         assert_eq!(
             browser.run(OUT_OF_REACH),
@@ -101,6 +112,15 @@ fn the_page_fits_a_phone_and_a_wide_screen_in_light_and_dark() {
         browser.picture("phone-editor", Some(740));
         browser.assert_quiet();
     });
+}
+
+/// The README shows it; the test above makes it (`wide-light-top`).
+#[test]
+fn the_picture_of_the_readme_is_small() {
+    const BYTES_MAX: u64 = 200 * 1_000;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/page.png");
+    let bytes = fs::metadata(path).expect("the picture is kept").len();
+    assert!((10_000..=BYTES_MAX).contains(&bytes), "{bytes} bytes");
 }
 
 #[test]
@@ -114,8 +134,8 @@ fn everything_is_reached_by_keyboard_and_has_a_name() {
             "document.querySelectorAll('#items tr').length === 20",
         );
         let mut reached = Vec::new();
-        let focus = "const it = document.activeElement; return [it.id || it.className || it.tagName, \
-            getComputedStyle(it).outlineStyle]";
+        let focus = "const it = document.activeElement; \
+            return [it.id || it.className || it.tagName, getComputedStyle(it).outlineStyle]";
         for _ in 0..24 {
             browser.press(&[TAB]);
             let now = browser.run(focus);
@@ -178,6 +198,7 @@ fn without_scripts_the_page_is_a_table_of_states() {
         let text = browser.text("body");
         for words in [
             "calm-heron",
+            concat!("roundel ", env!("CARGO_PKG_VERSION")),
             "brave-otter",
             "attic",
             "127.0.0.1:38401",

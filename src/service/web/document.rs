@@ -34,6 +34,7 @@ fn fill(page: &mut String, name: &str, facts: &Facts, overview: Option<&Overview
     let text = |page: &mut String, text: &str| page.push_str(&escaped(text));
     match (name, overview) {
         ("name", _) => text(page, facts.name.as_str()),
+        ("version", _) => text(page, &facts.version),
         ("cluster", _) => text(page, facts.cluster_name.as_str()),
         ("ring", Some(overview)) => text(page, &ring(overview)),
         ("unplug", Some(overview)) => text(page, &unplug(overview)),
@@ -103,13 +104,13 @@ fn row(page: &mut String, overview: &Overview, member: &MemberView) {
             other => other,
         },
     };
-    write!(
+    writeln!(
         page,
         "<tr role=\"row\"><th role=\"rowheader\" scope=\"row\">{}{this}</th>\
          <td role=\"cell\" data-head=\"State\">{state}</td>\
          <td role=\"cell\" data-head=\"Address\">{address}</td>\
          <td role=\"cell\" data-head=\"Id\" class=\"mono\">{short}</td>\
-         <td role=\"cell\" data-head=\"Version\">{}</td></tr>\n",
+         <td role=\"cell\" data-head=\"Version\">{}</td></tr>",
         escaped(name.unwrap_or(&short)),
         escaped(member.version.as_deref().unwrap_or("–")),
     )

@@ -113,7 +113,7 @@ function paint() {
   const spoken = `The ring: ${many(nodes.length, 'board')}, ${present} present`
     + `${words.length ? `; ${words.slice(0, 8).join(', ')}` : ''}. The table below lists them.`;
   if (picture.getAttribute('aria-label') !== spoken) picture.setAttribute('aria-label', spoken);
-  drawn = true;
+  drawn = nodes.length > 0;
 }
 
 /** One board; only what differs is touched, so that a large ring stays smooth. */
