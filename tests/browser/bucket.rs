@@ -99,6 +99,34 @@ fn an_item_is_put_read_edited_and_removed() {
 }
 
 #[test]
+fn a_write_that_needs_an_absent_board_says_so_and_what_to_do() {
+    alone(|| {
+        let mut ring = Ring::of(&["calm-heron", "brave-otter"]);
+        ring.board(1).kill();
+        let browser = Browser::start();
+        browser.open(&ring.board(0).page());
+        browser.click("#browse-new");
+        browser.write("#editor-key", "lamp");
+        browser.write("#editor-value", "on");
+        browser.click("#editor-save");
+        browser.wait("a fault", "!document.getElementById('editor-fault').hidden");
+        let fault = browser.text("#editor-fault");
+        assert!(
+            fault.contains("absent") || fault.contains("brave-otter"),
+            "{fault}"
+        );
+        assert_eq!(
+            browser.run(&format!("return {OPEN}")),
+            true,
+            "what was typed is kept"
+        );
+        browser.run("document.getElementById('editor-copies').value = 'one'");
+        browser.click("#editor-save");
+        done(&browser, "Stored lamp.");
+    });
+}
+
+#[test]
 fn any_bytes_come_back_as_they_are() {
     alone(|| {
         let mut ring = Ring::of(&["calm-heron"]);

@@ -249,6 +249,13 @@ async fn feeds_are_bounded_over_tcp_alone_and_end_with_the_board() {
         .unwrap()
         .unwrap();
     assert!(answer[..read].starts_with(b"HTTP/1.1 400 "));
+    let request = request.replace("/events", "");
+    socket.send_to(request.as_bytes(), served.at).await.unwrap();
+    let read = timeout(DEADLINE, socket.recv(&mut answer)).await;
+    let answer = String::from_utf8_lossy(&answer[..read.unwrap().unwrap()]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    let location = format!("Location: http://{}/presentation\r\n", served.at);
+    assert!(answer.contains(&location), "{answer}");
 
     served.stop.send(true).unwrap();
     for page in &mut pages {

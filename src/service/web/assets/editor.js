@@ -46,6 +46,7 @@ function open(title, name, exists, as, text, note) {
   for (const radio of forms) radio.checked = radio.value === as;
   value.value = text;
   value.dataset.note = note ?? '';
+  find('editor-copies').value = 'quorum';
   complain('');
   measure();
   if (!dialog.open) dialog.showModal();
@@ -160,7 +161,8 @@ async function save(event) {
   }
   find('editor-save').disabled = true;
   try {
-    await callText('put', `{"key":${JSON.stringify(key.value)},${content}}`);
+    const copies = `"consistency":"${find('editor-copies').value}"`;
+    await callText('put', `{"key":${JSON.stringify(key.value)},${copies},${content}}`);
     dialog.close();
     changed(`Stored ${cut(key.value, 40)}.`);
   } catch (error) {
