@@ -66,7 +66,7 @@ fn an_item_is_put_read_edited_and_removed() {
         );
         // A number that no double holds, and blanks, stay as they are.
         browser.write("#editor-value", "{\"on\":  12345678901234567890123}");
-        browser.picture("editor", Some(900));
+        browser.view("editor");
         browser.click("#editor-save");
         done(&browser, "Stored lamp.");
         let read = ring.board(1).call("get", json!({"key": "lamp"})).unwrap();

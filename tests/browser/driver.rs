@@ -177,6 +177,12 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", features);
     }
 
+    /// Keeps a picture of what the window shows, dialogs included.
+    pub fn view(&self, name: &str) {
+        let data = self.command("GET", "/screenshot", &Value::Null);
+        keep(name, &data);
+    }
+
     /// Keeps a picture of the page: of all of it, or of so much from the top.
     pub fn picture(&self, name: &str, height: Option<u64>) {
         let measure = "return [innerWidth, document.documentElement.scrollHeight]";
@@ -185,10 +191,7 @@ impl Browser {
         let clip = json!({"x": 0, "y": 0, "width": size[0], "height": height, "scale": 1});
         let params = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
         let shot = self.devtools("Page.captureScreenshot", params);
-        let data = shot["data"].as_str().expect("a picture");
-        let bytes = base64::engine::general_purpose::STANDARD.decode(data);
-        let path = artefacts().join(format!("{name}.png"));
-        fs::write(path, bytes.expect("base64")).expect("target is ours");
+        keep(name, &shot["data"]);
     }
 
     /// What the console said since the last time: errors, warnings, violations of the policy.
@@ -231,6 +234,14 @@ impl Drop for Browser {
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
+}
+
+/// Keeps a picture that came in base64.
+fn keep(name: &str, data: &Value) {
+    let data = data.as_str().expect("a picture");
+    let bytes = base64::engine::general_purpose::STANDARD.decode(data);
+    let path = artefacts().join(format!("{name}.png"));
+    fs::write(path, bytes.expect("base64")).expect("target is ours");
 }
 
 /// Asks chromedriver.

@@ -109,7 +109,7 @@ fn the_page_fits_a_phone_and_a_wide_screen_in_light_and_dark() {
             json!([]),
             "the editor on a phone"
         );
-        browser.picture("phone-editor", Some(740));
+        browser.view("phone-editor");
         browser.assert_quiet();
     });
 }

@@ -112,7 +112,7 @@ export function latency(us) {
 
 /** Per second. */
 export function rate(value) {
-  return value === 0 || value >= 10 ? Math.round(value).toLocaleString('en') : value.toFixed(1);
+  return Number.isInteger(value) || value >= 10 ? Math.round(value).toLocaleString('en') : value.toFixed(1);
 }
 
 const two = (number) => String(number).padStart(2, '0');
