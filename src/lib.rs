@@ -145,6 +145,11 @@
 //! - *An absent board keeps its place until somebody strikes it off, or a majority of the roster
 //!   has missed it for the grace time and votes so.* Rejected: each board's own timer, by which the
 //!   minority side of a partition would rewrite the roster.
+//! - *A board without a data partition is a member that is no holder*
+//!   ([`Standing::Diskless`](base::member::Standing)): gossiped and probed like any other, left out
+//!   of placement, quorums, majorities and comparisons. Rejected: ending, which a supervisor turns
+//!   into a loop that nobody sees on the page; and copies in memory, which a power cut takes from
+//!   all such boards at once.
 //! - *A board that was struck off and returns offers the writes of its own side since it was last
 //!   in sync with all, drops the rest and joins anew.* Rejected: joining with what it holds; what
 //!   was removed meanwhile, and forgotten by the others, would come back.

@@ -384,9 +384,9 @@ pub struct GivingUp {
     pub after: Duration,
     /// Boards that vote to give it up.
     pub votes: usize,
-    /// Boards that are there.
+    /// Boards that are there and may vote: those that hold copies.
     pub present: usize,
-    /// Votes that give it up: a majority of the roster, the absent counted.
+    /// Votes that give it up: a majority of the boards that hold copies, the absent counted.
     pub needed: usize,
 }
 
@@ -397,7 +397,7 @@ impl MemberView {
             (false, _) | (_, Standing::Left | Standing::Forgotten) => NodeState::Stop,
             (true, Standing::Joining) => NodeState::Activating,
             (true, Standing::Leaving) => NodeState::Terminating,
-            (true, Standing::Member) => NodeState::Active,
+            (true, Standing::Member | Standing::Diskless) => NodeState::Active,
         }
     }
 }
@@ -422,7 +422,7 @@ pub struct Health {
     pub unplug_reason: String,
     /// What is wrong and what to do, a sentence each; empty when all is well.
     pub problems: Vec<String>,
-    /// The store's state: "open", "starting", "read-only", "closed".
+    /// The store's state: "open", "diskless", "starting", "read-only", "closed".
     pub store: String,
 }
 

@@ -154,6 +154,8 @@ pub const COPY_ANSWER_TIME_MAX: Duration = Duration::from_millis(150);
 pub const RESTAMPS_MAX: u32 = 16;
 /// Stamps further ahead of the cluster's clock than this are refused.
 pub const CLOCK_DRIFT_MAX: Duration = Duration::from_secs(300);
+/// What another board's clock said counts for so long.
+pub const CLOCK_HEARD_TIME_MAX: Duration = Duration::from_secs(300);
 /// A board's hand-over may take this long when it is told to stop.
 pub const LEAVE_TIME_MAX: Duration = Duration::from_secs(60);
 /// Blocks of 256 cells compared in one message: their digests take a third of a frame at most.
@@ -199,5 +201,10 @@ pub const COMMIT_BYTES_MAX: usize = 64 * 1_024;
 pub const FREE_BYTES_PUT_MIN: u64 = 96 * 1_024 * 1_024;
 /// Free bytes below which removes are refused as well.
 pub const FREE_BYTES_REMOVE_MIN: u64 = 32 * 1_024 * 1_024;
+/// Free bytes below which a store in memory takes no more notes: it keeps nothing else, and the
+/// file system in memory of a small board has a few dozen MiB, which others share.
+pub const FREE_BYTES_MEMORY_MIN: u64 = 2 * 1_024 * 1_024;
+/// Free bytes that a file system in memory must have for a board to work there.
+pub const MEMORY_DIRECTORY_BYTES_MIN: u64 = 16 * 1_024 * 1_024;
 /// Batches, and loads, that wait for the store before more are refused: an operation has a few.
 pub const STORE_QUEUE_MAX: usize = 4 * OPERATIONS_MAX;

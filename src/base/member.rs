@@ -3,6 +3,7 @@
 //!
 //! The rules by which two boards' knowledge is joined are `proto/roster`.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -12,8 +13,8 @@ use super::id::Id;
 use super::limit;
 
 /// How a board stands to the ring. The order is the order in which it may change within one
-/// generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// generation; it is not that of the variants, whose places are their encoding on flash and wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Standing {
     /// It is fetching its ranges: written to, not yet counted on.
     Joining,
@@ -25,12 +26,51 @@ pub enum Standing {
     Left,
     /// It was given up, or forgotten by hand.
     Forgotten,
+    /// It belongs, but has nothing to keep copies on: it is never counted on, and ends as `Left`.
+    Diskless,
 }
 
 impl Standing {
     /// It holds a place in the roster (present or absent).
     pub fn belongs(self) -> bool {
         self < Standing::Left
+    }
+
+    /// It belongs and holds copies, or is about to: it counts in quorums and majorities.
+    pub fn holds(self) -> bool {
+        self.belongs() && self != Standing::Diskless
+    }
+
+    /// What a board of this standing becomes when it is struck off. One that held nothing takes
+    /// nothing with it, so nobody has to look for copies.
+    pub fn struck_off(self) -> Standing {
+        match self {
+            Standing::Diskless => Standing::Left,
+            _ => Standing::Forgotten,
+        }
+    }
+
+    fn rank(self) -> u8 {
+        match self {
+            Standing::Joining => 0,
+            Standing::Member => 1,
+            Standing::Leaving => 2,
+            Standing::Diskless => 3,
+            Standing::Left => 4,
+            Standing::Forgotten => 5,
+        }
+    }
+}
+
+impl Ord for Standing {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
+
+impl PartialOrd for Standing {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -147,5 +187,47 @@ impl fmt::Debug for Life {
         self.0[..4]
             .iter()
             .try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IN_ORDER: [Standing; 6] = [
+        Standing::Joining,
+        Standing::Member,
+        Standing::Leaving,
+        Standing::Diskless,
+        Standing::Left,
+        Standing::Forgotten,
+    ];
+
+    #[test]
+    fn standings_move_up_in_one_order_and_hold_below_diskless() {
+        assert!(IN_ORDER.is_sorted_by(|a, b| a < b));
+        let holds = IN_ORDER.map(Standing::holds);
+        assert_eq!(holds, [true, true, true, false, false, false]);
+        let belongs = IN_ORDER.map(Standing::belongs);
+        assert_eq!(belongs, [true, true, true, true, false, false]);
+        assert!(IN_ORDER.iter().all(|it| !it.struck_off().belongs()));
+    }
+
+    #[test]
+    fn standings_on_flash_keep_their_bytes() {
+        let bytes = IN_ORDER.map(|standing| postcard::to_allocvec(&standing).unwrap());
+        assert_eq!(bytes, [[0], [1], [2], [5], [3], [4]]);
+        let read = |byte: u8| postcard::from_bytes::<Standing>(&[byte]).unwrap();
+        assert_eq!(
+            [0, 1, 2, 3, 4].map(read),
+            [
+                Standing::Joining,
+                Standing::Member,
+                Standing::Leaving,
+                Standing::Left,
+                Standing::Forgotten
+            ],
+            "rosters of before there were diskless boards"
+        );
     }
 }

@@ -67,6 +67,7 @@ pub(super) fn mark(node: &Node, this: &str) -> Mark {
         (true, ..) => Mark::This,
         (_, false, _) => Mark::Dead,
         (_, true, true) => Mark::Suspect,
+        _ if node.is_diskless() => Mark::Diskless,
         _ => Mark::Alive,
     }
 }
@@ -85,6 +86,7 @@ pub(super) fn table_of(nodes: &[Node], this: &str, paint: Paint) -> String {
             },
             (true, true, _) => "suspected".to_owned(),
             (true, false, "" | "member") => shown(&node.state),
+            (true, false, "diskless") => paint.bad("diskless"),
             (true, false, standing) => shown(standing),
         };
         vec![
@@ -153,6 +155,22 @@ mod tests {
     fn a_name_that_two_boards_share_is_not_guessed_at() {
         let nodes = [node("attic", 'a', true), node("attic", 'b', true)];
         assert_eq!(pick(&nodes, "attic").unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn a_board_without_a_data_partition_is_a_fault_in_colour_and_columns_stay() {
+        let mut nodes = [node("attic", 'a', true), node("cellar", 'b', true)];
+        nodes[1].standing = "diskless".to_owned();
+        let plain = table_of(&nodes, &"a".repeat(64), Paint::PLAIN);
+        assert!(
+            plain.lines().nth(2).unwrap().starts_with("2  !  cellar"),
+            "{plain}"
+        );
+        let coloured = table_of(&nodes, &"a".repeat(64), Paint::COLOURED);
+        let fault = Paint::COLOURED.bad("diskless");
+        assert!(coloured.contains(&fault), "{coloured}");
+        let since = |text: &str| text.lines().nth(2).unwrap().replace(&fault, "diskless");
+        assert_eq!(since(&coloured), since(&plain));
     }
 
     #[test]

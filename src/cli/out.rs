@@ -74,6 +74,8 @@ pub fn colours_wanted() -> bool {
 impl Paint {
     /// Leaves all text alone.
     pub const PLAIN: Paint = Paint { on: false };
+    /// Colours all text.
+    pub const COLOURED: Paint = Paint { on: true };
 
     fn with(self, code: &str, text: &str) -> String {
         if self.on {
@@ -166,7 +168,7 @@ pub fn table(rows: &[Vec<String>], paint: Paint) -> String {
     let width = |column: usize| {
         rows.iter()
             .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
+            .map(|cell| width_of(cell))
             .max()
             .unwrap_or(0)
     };
@@ -174,7 +176,7 @@ pub fn table(rows: &[Vec<String>], paint: Paint) -> String {
     let mut text = String::new();
     for (index, row) in rows.iter().enumerate() {
         let cells = row.iter().zip(&widths).map(|(cell, width)| {
-            let blanks = width.saturating_sub(cell.chars().count());
+            let blanks = width.saturating_sub(width_of(cell));
             format!("{cell}{}", " ".repeat(blanks))
         });
         let line = cells.collect::<Vec<_>>().join("  ");
@@ -187,6 +189,14 @@ pub fn table(rows: &[Vec<String>], paint: Paint) -> String {
         text.push('\n');
     }
     text
+}
+
+/// Characters a cell takes on the screen: all but the sequences that colour it.
+fn width_of(cell: &str) -> usize {
+    let mut colours = cell.split('\x1b');
+    let first = colours.next().map_or(0, |text| text.chars().count());
+    let after = colours.map(|text| text.split_once('m').map_or("", |(_, text)| text));
+    first + after.map(|text| text.chars().count()).sum::<usize>()
 }
 
 #[cfg(test)]

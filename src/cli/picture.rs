@@ -16,6 +16,8 @@ pub enum Mark {
     Alive,
     /// Alive, but suspected.
     Suspect,
+    /// Alive, but keeps no copies.
+    Diskless,
     /// Not alive.
     Dead,
 }
@@ -27,16 +29,18 @@ impl Mark {
             Mark::This => '@',
             Mark::Alive => 'o',
             Mark::Suspect => '?',
+            Mark::Diskless => '!',
             Mark::Dead => 'x',
         }
     }
 
-    fn paint(self, paint: Paint, text: &str) -> String {
+    /// A text in its colour.
+    pub fn paint(self, paint: Paint, text: &str) -> String {
         match self {
             Mark::This => paint.strong(text),
             Mark::Alive => paint.good(text),
             Mark::Suspect => paint.warn(text),
-            Mark::Dead => paint.bad(text),
+            Mark::Diskless | Mark::Dead => paint.bad(text),
         }
     }
 }

@@ -19,7 +19,8 @@ const NAMES_MAX: usize = 20;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Boards stand at their ids, clockwise from the top: @ the board that was asked, o alive, \
-? suspected, x absent. Each id on the circle belongs to the next board clockwise.")]
+? suspected, ! without a data partition, x absent. Each id on the circle belongs to the next board \
+clockwise.")]
 pub struct Args {
     #[command(flatten)]
     pub(super) client: ClientArgs,

@@ -86,7 +86,7 @@ pub struct Node {
     pub port: Option<u16>,
     /// In Round's words.
     pub state: String,
-    /// `joining`, `member` or `leaving`.
+    /// `joining`, `member`, `leaving` or `diskless`.
     #[serde(default)]
     pub standing: String,
     /// The detector holds it to be alive.
@@ -100,6 +100,13 @@ pub struct Node {
     /// It is absent: what becomes of its place.
     #[serde(default)]
     pub giving_up: Option<GivingUp>,
+}
+
+impl Node {
+    /// It belongs, but has nothing to keep copies on.
+    pub fn is_diskless(&self) -> bool {
+        self.standing == "diskless"
+    }
 }
 
 /// How an absent board stands to being given up.

@@ -142,12 +142,17 @@ fn ring(node: &NodeState, state: &ClusterState, paint: Paint) -> String {
 }
 
 fn replicated(state: &ClusterState, stats: &NodeStats, paint: Paint) -> String {
+    let holders = state.cluster.nodes.iter().filter(|n| !n.is_diskless());
     let copies = state
         .cluster
         .copies
         .unwrap_or(1)
-        .min(state.cluster.nodes.len())
+        .min(holders.count())
         .max(1);
+    if stats.store == "diskless" {
+        let words = format!("not here: each key is on {copies} of the other boards");
+        return paint.warn(&words);
+    }
     let pending = match stats.handover_pending {
         0 => String::new(),
         n => format!("; {n} wait to be handed to other boards"),
@@ -260,6 +265,25 @@ mod tests {
             said.contains("disk full") && said.contains("read-only"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn a_board_without_a_data_partition_claims_no_copies() {
+        let mut diskless = node("c", true);
+        diskless["standing"] = json!("diskless");
+        let nodes = json!([node("a", true), node("b", true), diskless]);
+        let own = said(
+            nodes.clone(),
+            json!({"store": "diskless", "problems": ["No data partition."]}),
+        );
+        assert!(
+            own.contains("not here: each key is on 2 of the other boards"),
+            "{own}"
+        );
+        assert!(own.contains("Store           diskless"), "{own}");
+        assert!(own.contains("Safe to unplug  yes"), "{own}");
+        let other = said(nodes, json!({}));
+        assert!(other.contains("each on 2 boards"), "{other}");
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! L5: the node composes a board from its configuration: data directory, identity, sockets, store,
 //! driver, service and discovery; and it is the only place that knows them all.
 //!
-//! Start: the directory is locked, identity and counters are read, the port is bound, HTTP answers
-//! (`/healthz` says *starting*), the store opens, discovery begins, and the `ready` line is
-//! printed. Steady state: reports of the driver and notices of discovery are passed on. End: a
-//! termination signal is an orderly leave (or a plain stop, if so configured); a second one stops
-//! at once.
+//! Start: the directory is locked (one in memory stands in where its medium cannot be written),
+//! identity and counters are read, the port is bound, HTTP answers (`/healthz` says *starting*),
+//! the store opens, discovery begins, and the `ready` line is printed. Steady state: reports of the
+//! driver and notices of discovery are passed on. End: a termination signal is an orderly leave (or
+//! a plain stop, if so configured); a second one stops at once.
 
 mod bind;
 mod event;
 mod registry;
+mod signal;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -19,7 +20,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::base::call::{Call, CallError, Event, Reply};
@@ -30,18 +30,21 @@ use crate::base::rng::seeded;
 use crate::config::{Config, spoken_name};
 use crate::proto::board::{Board, Settings};
 use crate::runtime::counters::{self, Counters};
-use crate::runtime::datadir::{DataDir, DataDirError};
+use crate::runtime::datadir::{self, DataDir, DataDirError};
 use crate::runtime::discovery::{self, Discovery, Notice};
 use crate::runtime::driver::{Clock, Driver, Handle, Parts, Report};
 use crate::runtime::http;
 use crate::runtime::identity::{self as identity_file, IdentityFileError};
 use crate::runtime::link::{self, InterfaceAddress};
-use crate::runtime::store::{OpenError, Options, Store};
+use crate::runtime::memorydir::{self, MemoryDirError};
+use crate::runtime::store::{FreeSpaceLevels, OpenError, Options, Store};
 use crate::runtime::udp::Udp;
 use crate::security::identity::{Identity, IdentityError, Signer};
 use crate::service::{self, Facts, Service};
 use crate::telemetry;
 use crate::wire::description::Description;
+
+use signal::Signals;
 
 /// HTTPU requests answered at the same time; more are lost, as datagrams are.
 const HTTPU_AT_ONCE: usize = 256;
@@ -73,6 +76,17 @@ pub enum RunError {
         path: String,
         /// What is wrong with it.
         source: IdentityError,
+    },
+    /// The medium of the data directory is gone, and there is no memory to work in either.
+    #[error(
+        "{cause}; check the card (`dmesg`). To run without it a board needs a private directory \
+         on a file system in memory, and none can be had: {source}"
+    )]
+    NoMemory {
+        /// What is wrong with the data directory.
+        cause: Box<RunError>,
+        /// And with each place in memory.
+        source: MemoryDirError,
     },
     /// No port could be had.
     #[error("port {port} cannot be used: {source}; free it, or choose another with --port")]
@@ -112,6 +126,16 @@ impl RunError {
     /// The exit code of the process.
     pub fn exit_code(&self) -> u8 {
         1
+    }
+
+    /// The data directory lies on a medium that cannot be written.
+    fn is_of_medium(&self) -> bool {
+        match self {
+            RunError::DataDir(DataDirError::Io { source, .. })
+            | RunError::IdentityFile(IdentityFileError::Io { source, .. })
+            | RunError::System { source, .. } => datadir::is_of_medium(source),
+            _ => false,
+        }
     }
 }
 
@@ -156,11 +180,46 @@ struct Start {
     directory: DataDir,
     identity: Identity,
     counters: Counters,
+    /// Why the directory is one in memory; none: it is the one that was configured.
+    diskless: Option<String>,
 }
 
 impl Start {
+    /// In the data directory; in memory where its medium cannot be written. Nothing is written to
+    /// that medium from then on.
     fn new(config: &Config) -> Result<Start, RunError> {
-        let directory = DataDir::lock(&config.data)?;
+        let cause = match Start::within(&config.data) {
+            Err(cause) if cause.is_of_medium() => cause,
+            other => return other,
+        };
+        let reason = cause.to_string();
+        let memory = match memorydir::make(&config.data) {
+            Ok(memory) => memory,
+            Err(source) => {
+                let cause = Box::new(cause);
+                return Err(RunError::NoMemory { cause, source });
+            }
+        };
+        let start = Start::within(&memory).map_err(|error| match error {
+            RunError::DataDir(DataDirError::InUse(_)) => {
+                DataDirError::InUse(config.data.clone()).into()
+            }
+            error => error,
+        })?;
+        tracing::warn!(
+            %reason,
+            memory = %memory.display(),
+            "no data partition: this board keeps no copies, and forgets everything when the power \
+             goes; check the card (`dmesg`), replace it if it is worn out, restart the board"
+        );
+        Ok(Start {
+            diskless: Some(reason),
+            ..start
+        })
+    }
+
+    fn within(path: &Path) -> Result<Start, RunError> {
+        let directory = DataDir::lock(path)?;
         let mut first = false;
         let fresh = Identity::generate().map_err(|_| RunError::NoEntropy)?;
         let document = identity_file::read_or_create(&directory, || {
@@ -182,6 +241,7 @@ impl Start {
             directory,
             identity,
             counters: start.counters,
+            diskless: None,
         })
     }
 }
@@ -196,7 +256,11 @@ struct Who {
 }
 
 /// The machine, before its store is open.
-fn board(config: &Config, who: &Who, identity: Identity) -> Result<(Board, Clock), RunError> {
+fn board(
+    config: &Config,
+    who: &Who,
+    (identity, diskless): (Identity, Option<String>),
+) -> Result<(Board, Clock), RunError> {
     let clock = Clock::start();
     let settings = Settings {
         name: who.name.clone(),
@@ -210,6 +274,7 @@ fn board(config: &Config, who: &Who, identity: Identity) -> Result<(Board, Clock
         suspicion: registry::suspicion(config.detector),
         grace_time: config.grace_time,
         tombstone_age: config.tombstone_age,
+        diskless,
     };
     let rng = seeded(who.seed, 1);
     Ok((
@@ -221,13 +286,13 @@ fn board(config: &Config, who: &Who, identity: Identity) -> Result<(Board, Clock
 /// Its driver, with the store opening.
 fn drive(
     (board, clock): (Board, Clock),
-    store_path: &Path,
+    (store_path, options): (&Path, Options),
     udp: Arc<Udp>,
     accepted: mpsc::Receiver<http::FrameConnection>,
     reports: mpsc::UnboundedSender<Report>,
 ) -> (Driver, Handle) {
     let (store_in, store_replies) = mpsc::unbounded_channel();
-    let store = Store::open(store_path, Options::default(), store_in);
+    let store = Store::open(store_path, options, store_in);
     Driver::new(Parts {
         board,
         clock,
@@ -303,9 +368,16 @@ impl Node {
         let store_path = start.directory.store_path();
         let (frames, accepted) = mpsc::channel(STREAMS_WAITING);
         let (reports_in, reports) = mpsc::unbounded_channel();
-        let board = board(&config, &who, start.identity)?;
+        let options = match start.diskless {
+            Some(_) => Options {
+                free_space: FreeSpaceLevels::in_memory(),
+            },
+            None => Options::default(),
+        };
+        let board = board(&config, &who, (start.identity, start.diskless))?;
         let clock = board.1;
-        let (driver, handle) = drive(board, &store_path, udp.clone(), accepted, reports_in);
+        let store = (store_path.as_path(), options);
+        let (driver, handle) = drive(board, store, udp.clone(), accepted, reports_in);
         let driver = tokio::spawn(driver.run());
         let discovery = Arc::new(RwLock::new(None::<Arc<Discovery>>));
         let service = Service::new(handle.clone(), facts(&config, &who, &discovery));
@@ -604,28 +676,5 @@ fn facts(config: &Config, who: &Who, discovery: &Arc<RwLock<Option<Arc<Discovery
         journal: Arc::default(),
         reply_delay_mean_ms: config.reply_delay_mean.as_millis() as u64,
         seed: who.seed,
-    }
-}
-
-/// SIGTERM and SIGINT.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Signals, RunError> {
-        let listen = |kind| signal(kind).map_err(system("signals cannot be received"));
-        Ok(Signals {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
     }
 }

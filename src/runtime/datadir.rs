@@ -87,6 +87,12 @@ impl DataDir {
     }
 }
 
+/// The error is of a medium that is gone or can only be read: no other directory of it would do.
+pub fn is_of_medium(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ReadOnlyFilesystem
+        || error.raw_os_error() == Some(nix::errno::Errno::EIO as i32)
+}
+
 /// Replaces a file (mode 0600) so that a power cut leaves the old bytes or the new ones.
 ///
 /// # Errors
@@ -146,6 +152,20 @@ mod tests {
         assert!(error.contains("--data"), "{error}");
         drop(first);
         DataDir::lock(temp.path()).unwrap();
+    }
+
+    #[test]
+    fn only_what_the_medium_says_is_of_the_medium() {
+        let error = |errno| io::Error::from_raw_os_error(errno as i32);
+        use nix::errno::Errno;
+        assert!(
+            [Errno::EROFS, Errno::EIO]
+                .map(error)
+                .iter()
+                .all(is_of_medium)
+        );
+        let others = [Errno::EACCES, Errno::ENOTDIR, Errno::ENOSPC, Errno::EEXIST];
+        assert!(!others.map(error).iter().any(is_of_medium));
     }
 
     #[test]

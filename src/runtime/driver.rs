@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::store::{Store, StoreReply};
+use super::store::{State, Store, StoreReply};
 use super::stream::{self, StreamEvent};
 use super::udp::Udp;
 use crate::base::call::{Call, CallError, CallId, Event, Reply};
@@ -462,7 +462,10 @@ impl Driver {
         health.items = status.items;
         health.tombstones = status.tombstones;
         health.tree_digest = self.store.tree_digest();
-        health.store = status.state.as_str().to_owned();
+        // A board without a medium has said so; its store is open all the same.
+        if health.store.is_empty() || status.state != State::Open {
+            health.store = status.state.as_str().to_owned();
+        }
         if !status.reason.is_empty() {
             let reason = &status.reason;
             health

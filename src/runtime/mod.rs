@@ -8,6 +8,7 @@ pub mod driver;
 pub mod http;
 pub mod identity;
 pub mod link;
+pub mod memorydir;
 pub mod probe;
 pub mod store;
 pub mod stream;

@@ -33,7 +33,8 @@ impl<B: Board> Service<B> {
         let store = overview
             .as_ref()
             .map_or("starting", |overview| overview.health.store.as_str());
-        let ready = state == NodeState::Active && matches!(store, "open" | "read-only");
+        let ready =
+            state == NodeState::Active && matches!(store, "open" | "read-only" | "diskless");
         let health = Health {
             live: true,
             ready,
@@ -84,6 +85,7 @@ fn figures(page: &mut String, overview: &Overview) {
         ("tombstones", health.tombstones),
         ("handover_pending", health.handover_pending),
         ("under_replicated", health.under_replicated),
+        ("diskless", (health.store == "diskless").into()),
         ("safe_to_unplug", health.safe_to_unplug.into()),
         ("problems", health.problems.len() as u64),
     ];

@@ -63,12 +63,14 @@ pub enum Message {
         /// ASN.1 DER.
         signature: Vec<u8>,
     },
-    /// 0x12 subtype 0.
     /// 0x12 subtype 2: the sender votes a board suspect.
     Suspect(Suspicion),
+    /// 0x12 subtype 0.
     Swim {
         /// Digest of the sender's roster, so that a board hears of a change it missed.
         view: u64,
+        /// The sender's wall clock, for boards that have none: milliseconds since 1970.
+        wall_ms: u64,
         /// What the detectors tell each other.
         packet: Bytes,
     },
@@ -143,6 +145,8 @@ pub struct Hello {
     /// The highest stamp it has drawn or seen: a board whose clock is not set, and that forgot in
     /// a power cut what it drew for copies elsewhere, stamps above what they took.
     pub high_water: Stamp,
+    /// Its wall clock, for boards that have none: milliseconds since 1970.
+    pub wall_ms: u64,
     /// Digest of its roster; 0 without one.
     pub view: u64,
     /// Where it is, what it is called, its boot and renewal.
@@ -178,6 +182,10 @@ pub enum RingCall {
     Join {
         /// The generation of its last membership it knows of; it joins with a higher one.
         generation: u32,
+        /// The ring it belongs to so far: who moves at the same time admits nobody to its own.
+        cluster: Option<ClusterId>,
+        /// It has nothing to keep copies on.
+        diskless: bool,
     },
     /// Push and pull of the roster; answered by the receiver's state when that differs afterwards.
     Roster {
@@ -321,6 +329,9 @@ pub struct ReplicaWrite {
     pub view: u64,
     /// The receiver is no copy: it keeps the item for an absent one.
     pub hint: bool,
+    /// Another board than the one that drew it has taken a stamp as late: the receiver takes it,
+    /// too, whatever its clock says.
+    pub taken: bool,
     /// The item.
     pub item: Item,
 }
@@ -493,12 +504,13 @@ impl Message {
             },
             SWIM => match payload.first() {
                 Some(2) => Message::Suspect(read(&payload[1..], kind)?),
-                Some(0) => match payload[1..].first_chunk() {
-                    Some(view) => Message::Swim {
+                Some(0) => match payload[1..].as_chunks() {
+                    ([view, wall_ms, ..], _) => Message::Swim {
                         view: u64::from_be_bytes(*view),
-                        packet: frame.payload.slice(9..),
+                        wall_ms: u64::from_be_bytes(*wall_ms),
+                        packet: frame.payload.slice(17..),
                     },
-                    None => return Err(malformed),
+                    _ => return Err(malformed),
                 },
                 _ => return Err(malformed),
             },
@@ -563,9 +575,14 @@ impl Message {
             Message::SyncResponse { operation, body } => (SYNC_RESPONSE, write(&(operation, body))),
             Message::Hello(hello) => (HELLO, write(hello)),
             Message::HelloAck { signature } => (HELLO_ACK, write(signature)),
-            Message::Swim { view, packet } => {
+            Message::Swim {
+                view,
+                wall_ms,
+                packet,
+            } => {
                 let mut payload = vec![0];
                 payload.extend(view.to_be_bytes());
+                payload.extend(wall_ms.to_be_bytes());
                 payload.extend_from_slice(packet);
                 (SWIM, payload)
             }

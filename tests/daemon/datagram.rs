@@ -89,7 +89,11 @@ fn datagrams_that_are_no_message_are_dropped_in_silence() {
             let payload = Bytes::copy_from_slice(payload);
             Frame { kind, payload }.encode().to_vec()
         };
-        let body = RingCall::Join { generation: 1 };
+        let body = RingCall::Join {
+            generation: 1,
+            cluster: None,
+            diskless: false,
+        };
         let mut cases = vec![
             vec![],
             vec![0],

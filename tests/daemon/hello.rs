@@ -146,11 +146,16 @@ fn what_comes_before_the_hello_is_not_believed() {
         let early = [
             Message::Swim {
                 view: 0,
+                wall_ms: 0,
                 packet: Bytes::from_static(b"x"),
             },
             Message::RingCall {
                 call: 1,
-                body: RingCall::Join { generation: 1 },
+                body: RingCall::Join {
+                    generation: 1,
+                    cluster: None,
+                    diskless: false,
+                },
             },
             Message::HelloAck { signature: vec![] },
         ];

@@ -81,6 +81,7 @@ fn one_of_each(hello: Hello) -> Vec<Message> {
         }),
         Message::Swim {
             view: 0,
+            wall_ms: 0,
             packet: Bytes::from_static(b"\xff\xff\xff"),
         },
         Message::RingCall { call: 1, body },
@@ -93,6 +94,7 @@ fn one_of_each(hello: Hello) -> Vec<Message> {
         Message::ReplicaWrite(ReplicaWrite {
             operation,
             view: 1,
+            taken: false,
             hint: true,
             item: item(),
         }),

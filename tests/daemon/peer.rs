@@ -30,6 +30,7 @@ pub fn hello(identity: &Identity) -> Hello {
         cluster: None,
         established_ms: 0,
         high_water: roundel::base::version::Stamp::default(),
+        wall_ms: 0,
         view: 0,
         contact: Contact {
             id: identity.id(),

@@ -71,6 +71,7 @@ pub fn command(data: &Path, more: &[&str]) -> Command {
     }
     command
         .env("RUST_LOG", "roundel=debug")
+        .env_remove("XDG_RUNTIME_DIR")
         .stdin(Stdio::null());
     command
 }

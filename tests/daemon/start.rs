@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::client;
 use crate::namespace::{alone, run};
-use crate::process::{Daemon, Ended, command, ends};
+use crate::process::{DEADLINE, Daemon, Ended, command, ends, until};
 
 fn assert_refused(ended: &Ended, code: i32, hints: &[&str]) {
     assert_eq!(ended.code, Some(code), "{}", ended.said);
@@ -153,20 +153,124 @@ fn a_configuration_with_mistakes_is_a_usage_error() {
 }
 
 #[test]
-fn a_read_only_data_directory_is_refused() {
+fn a_data_directory_that_is_none_is_refused() {
+    let data = used();
+    let file = data.path().join("lock").display().to_string();
+    let ended = ends(command(Path::new(&file), &[]));
+    assert_refused(&ended, 1, &[&file, "cannot be used"]);
+}
+
+/// A data directory a board has run in, on a medium that can only be read from here on. Root
+/// writes through any mode, not through a mount; it goes with the namespace.
+fn read_only() -> tempfile::TempDir {
+    let data = used();
+    let path = data.path().display().to_string();
+    run("mount", &["--bind", &path, &path]);
+    run("mount", &["-o", "remount,bind,ro", &path]);
+    data
+}
+
+/// What `roundel status` of a board prints.
+fn status(daemon: &Daemon) -> String {
+    let mut asked = std::process::Command::new(env!("CARGO_BIN_EXE_roundel"));
+    let output = asked.args(["status", "--node", &daemon.at.to_string()]);
+    let output = output.output().expect("roundel runs");
+    String::from_utf8(output.stdout).expect("it is text")
+}
+
+#[test]
+fn without_a_data_partition_it_runs_and_keeps_nothing() {
     alone(|| {
-        let data = used();
-        let path = data.path().display().to_string();
-        // Root writes through any mode, not through a mount. It goes with the namespace.
-        run("mount", &["--bind", &path, &path]);
-        run("mount", &["-o", "remount,bind,ro", &path]);
+        // As much as a small board has.
+        run(
+            "mount",
+            &["-t", "tmpfs", "-o", "size=24m", "tmpfs", "/dev/shm"],
+        );
+        let data = read_only();
         let before = contents(data.path());
+        let path = data.path().display().to_string();
+        let mut diskless = Daemon::start(data.path(), &[]);
+        diskless.logs("no data partition: this board keeps no copies");
+        let health = client::get(diskless.at, "/healthz");
+        assert_eq!(
+            health.status, 503,
+            "alone it founds nothing: {}",
+            health.body
+        );
+        let said = status(&diskless);
+        assert!(said.contains("founds none and waits for one"), "{said}");
+        // A second process on the same directory is refused as ever.
         let ended = ends(command(data.path(), &[]));
-        assert_refused(&ended, 1, &[&path, "Read-only file system"]);
+        assert_refused(&ended, 1, &["in use by another roundel", &path]);
+
+        let other = tempfile::tempdir().expect("a directory");
+        let mut holder = Daemon::start(other.path(), &[]);
+        until("it is in the ring", DEADLINE, || {
+            let health = client::get(diskless.at, "/healthz");
+            let ready = health.status == 200 && health.body.contains("\"store\":\"diskless\"");
+            ready.then_some(()).ok_or(health.body)
+        });
+        diskless.assert_well();
+        holder.assert_well();
+        let said = status(&diskless);
+        for hint in [
+            "This board has no data partition",
+            &path,
+            "Read-only file system",
+            "forgets everything",
+            "restart the board",
+            "Safe to unplug  yes",
+        ] {
+            assert!(said.contains(hint), "{hint:?} is not in {said}");
+        }
+        assert!(status(&holder).contains("without a data partition"));
+        let metrics = client::get(diskless.at, "/metrics").body;
+        assert!(metrics.contains("roundel_diskless 1\n") && metrics.contains("roundel_items 0\n"));
+
+        // It is the same board as long as the machine stays up.
+        let id = diskless.id;
+        diskless.signal(nix::sys::signal::Signal::SIGKILL);
+        diskless.wait_end();
+        let mut again = Daemon::start(data.path(), &[]);
+        assert_eq!(again.id, id);
+        until("it is in the ring again", DEADLINE, || {
+            let health = client::get(again.at, "/healthz");
+            (health.status == 200).then_some(()).ok_or(health.body)
+        });
+        until("the other is back for it", DEADLINE, || {
+            client::call(again.at, "put", serde_json::json!({"key": "k", "value": 1}))
+                .map(|_| ())
+                .map_err(|error| format!("{error:?}"))
+        });
+        again.assert_well();
         assert!(contents(data.path()) == before, "the directory was changed");
-        let file = data.path().join("lock").display().to_string();
-        let ended = ends(command(Path::new(&file), &[]));
-        assert_refused(&ended, 1, &[&file, "cannot be used"]);
+    });
+}
+
+#[test]
+fn without_memory_either_it_says_what_is_wrong_with_both() {
+    alone(|| {
+        let data = read_only();
+        let disk = tempfile::tempdir().expect("a directory");
+        run(
+            "mount",
+            &["--bind", &disk.path().display().to_string(), "/dev/shm"],
+        );
+        let path = data.path().display().to_string();
+        let ended = ends(command(data.path(), &[]));
+        let hints = [
+            path.as_str(),
+            "Read-only file system",
+            "/dev/shm/roundel-",
+            "tmpfs",
+        ];
+        assert_refused(&ended, 1, &hints);
+        run(
+            "mount",
+            &["-t", "tmpfs", "-o", "size=8m", "tmpfs", "/dev/shm"],
+        );
+        let ended = ends(command(data.path(), &[]));
+        assert_refused(&ended, 1, &[&path, "bytes free"]);
     });
 }
 

@@ -22,7 +22,9 @@ mod request {
 
 /// A mounted card. The mount is seen in this mount namespace alone.
 pub struct Card {
-    directory: tempfile::TempDir,
+    directory: PathBuf,
+    /// Goes with it.
+    made: Option<tempfile::TempDir>,
 }
 
 impl Card {
@@ -31,22 +33,50 @@ impl Card {
     /// # Panics
     /// Without loop devices, at the mount.
     pub fn new(mib: u64) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let image = directory.path().join("image");
+        let made = tempfile::tempdir().expect("a directory");
+        let image = made.path().join("image");
         let file = File::create(&image).expect("our file");
         file.set_len(mib << 20)
             .expect("a sparse file takes no room");
-        std::fs::create_dir(directory.path().join("card")).expect("a directory");
-        let image = image.display().to_string();
-        run("mkfs.ext4", &["-q", "-F", &image]);
-        let card = Card { directory };
+        run("mkfs.ext4", &["-q", "-F", &text(&image)]);
+        let mut card = Card::of(made.path());
+        card.made = Some(made);
+        card
+    }
+
+    /// Mounts the file system in the file `image` of a directory.
+    ///
+    /// # Panics
+    /// When that cannot be mounted.
+    pub fn of(directory: &Path) -> Self {
+        std::fs::create_dir_all(directory.join("card")).expect("a directory");
+        let card = Card {
+            directory: directory.to_owned(),
+            made: None,
+        };
         card.mount();
         card
     }
 
     /// Where it is mounted.
     pub fn path(&self) -> PathBuf {
-        self.directory.path().join("card")
+        self.directory.join("card")
+    }
+
+    /// Where a board on it keeps its data.
+    pub fn data(&self) -> PathBuf {
+        self.path().join("data")
+    }
+
+    /// Takes it out and checks the file system.
+    ///
+    /// # Panics
+    /// When that is not sound.
+    pub fn check(&self) {
+        run("umount", &[&text(&self.path())]);
+        let image = self.directory.join("image");
+        run("e2fsck", &["-f", "-n", &text(&image)]);
+        self.mount();
     }
 
     /// Cuts the power. Whatever still runs there gets EIO.
@@ -71,7 +101,7 @@ impl Card {
 
     fn mount(&self) {
         // Such a loop device goes with its mount, and that with the namespace.
-        let image = text(&self.directory.path().join("image"));
+        let image = text(&self.directory.join("image"));
         run(
             "mount",
             &["-t", "ext4", "-o", "loop", &image, &text(&self.path())],

@@ -3,13 +3,17 @@
 //!
 //! Each test runs in a network and a mount namespace of its own, which needs root; strace and
 //! e2fsprogs are installed by `./tests/run`, which also runs these against the release binary, one
-//! at a time. A card that fills up is in `tests/daemon`.
+//! at a time. A card that fills up is in `tests/daemon`. `log_writes` also needs user-mode-linux;
+//! `log_writes.sh` starts it.
 
 mod board;
 mod card;
 mod crash;
 mod distress;
+mod log_writes;
 mod power;
+mod recording;
+mod write_log;
 // Shared with the tests of one board; these need less of it.
 #[allow(dead_code)]
 #[path = "../daemon/client.rs"]

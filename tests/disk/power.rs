@@ -1,5 +1,6 @@
 //! Power cuts under load: what was acknowledged was synced, so it is there; the board always boots.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,13 +17,14 @@ const CLIENTS: usize = 3;
 /// Keys of each client, written over and over.
 const KEYS: u64 = 400;
 /// A board with 100 MB answers within this after a power cut.
-const RECOVERY_TIME_MAX: Duration = Duration::from_secs(2);
+pub const RECOVERY_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Numbers that look random and are the same in each run.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
+    /// The next number, less than this.
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -58,8 +60,8 @@ fn write(kept: &mut Kept, board: &Board, client: usize, cut: u64, power: &Power)
 }
 
 /// Starts a board; how long it took until a read was answered.
-fn boot(card: &Card) -> (Board, Duration) {
-    let board = Board::start(&card.path().join("data"));
+pub fn boot(data: &Path) -> (Board, Duration) {
+    let board = Board::start(data);
     let read = board.call("get", &json!({"key": "nothing"}));
     assert!(
         matches!(read, Some(Err(ref error)) if error["code"] == board::NOT_FOUND),
@@ -77,7 +79,7 @@ fn power_cuts_lose_no_acknowledged_write() {
         let mut kept: Vec<Kept> = (0..CLIENTS).map(|_| Kept::default()).collect();
         let mut dice = Dice(7);
         let mut boots = Vec::new();
-        let (mut board, _) = boot(&card);
+        let (mut board, _) = boot(&card.data());
         let start = Instant::now();
         for cut in 0..cuts {
             let power = Power::default();
@@ -94,7 +96,7 @@ fn power_cuts_lose_no_acknowledged_write() {
             board.kill();
             card.replug();
             let age;
-            (board, age) = boot(&card);
+            (board, age) = boot(&card.data());
             boots.push(age);
             for kept in &mut kept {
                 kept.check(&board, &format!("cut {cut}"));
@@ -121,7 +123,7 @@ fn power_cuts_lose_no_acknowledged_write() {
 fn writes_whose_sync_was_skipped_are_gone_after_such_a_cut() {
     alone(|| {
         let card = Card::new(512);
-        let (board, _) = boot(&card);
+        let (board, _) = boot(&card.data());
         let lie = Fault::start(&board, "fdatasync:retval=0");
         let keys: Vec<_> = (0..20).map(|number| format!("key {number}")).collect();
         for key in &keys {
@@ -132,7 +134,7 @@ fn writes_whose_sync_was_skipped_are_gone_after_such_a_cut() {
         drop(lie);
         board.kill();
         card.replug();
-        let (board, _) = boot(&card);
+        let (board, _) = boot(&card.data());
         let is_lost = |key: &&String| {
             let read = board.call("get", &json!({"key": key}));
             matches!(read, Some(Err(error)) if error["code"] == board::NOT_FOUND)
@@ -150,7 +152,7 @@ fn writes_whose_sync_was_skipped_are_gone_after_such_a_cut() {
 fn board_with_100_mb_recovers_soon_from_a_power_cut() {
     alone(|| {
         let card = Card::new(2_048);
-        let (board, _) = boot(&card);
+        let (board, _) = boot(&card.data());
         let mut kept = Kept::default();
         for number in 0..1_000 {
             let value = format!("{number} {}", "x".repeat(100_000));
@@ -160,7 +162,7 @@ fn board_with_100_mb_recovers_soon_from_a_power_cut() {
         card.cut();
         board.kill();
         card.replug();
-        let (board, age) = boot(&card);
+        let (board, age) = boot(&card.data());
         println!("100 MB: the first answer {age:?} after the start that followed a power cut");
         kept.check(&board, "100 MB");
         assert!(age < RECOVERY_TIME_MAX, "it took {age:?}");

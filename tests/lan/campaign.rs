@@ -5,6 +5,8 @@ use std::net::UdpSocket;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::lab::Lab;
 use crate::node::Node;
 use crate::ring::{self, Bucket};
@@ -14,6 +16,9 @@ use crate::writer::Load;
 
 /// A paused board is back within this after it goes on.
 const BACK_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// After a heal all copies are equal within this, asserted at twice the goal.
+const EQUAL_MAX: Duration = Duration::from_secs(120);
 
 /// Puts go on this soon where a quorum of the copies is left, asserted at twice the goal.
 const GAP_MAX: Duration = Duration::from_secs(6);
@@ -93,6 +98,59 @@ fn paused_board_is_back_soon_after_it_goes_on() {
         late.is_empty(),
         "not back within {BACK_TIME_MAX:?}: {late:?}"
     );
+}
+
+/// The digest of everything a node holds, equal where copies are equal.
+fn digests(nodes: &[Node]) -> Result<Vec<String>, String> {
+    let digest = |node: &Node| {
+        let stats = node.call("get_node_stats", json!({}));
+        let stats = stats.map_err(|error| format!("{}: {error:?}", node.name))?;
+        let digest = stats["tree_digest"].as_str();
+        Ok(digest.ok_or("no tree_digest")?.to_owned())
+    };
+    nodes.iter().map(digest).collect()
+}
+
+#[test]
+fn copies_are_equal_soon_after_a_heal() {
+    let lab = Lab::new("equal", 3);
+    // Three boards and three copies: what each holds is the same.
+    let nodes = ring::form(&lab, 0..3);
+    ring::wait_until_settled(&nodes);
+    let mut bucket = Bucket::default();
+    bucket.fill(&nodes, 200);
+    for alone in 0..3 {
+        let others: Vec<usize> = (0..3).filter(|board| *board != alone).collect();
+        lab.partition(&[&[alone], &others]);
+        let keys: Vec<String> = bucket.keys().take(40).cloned().collect();
+        for (n, key) in keys.iter().enumerate() {
+            let put = || {
+                bucket
+                    .put(&nodes[others[n % 2]], key)
+                    .map_err(|e| format!("{e:?}"))
+            };
+            wait::until("a put on the larger side", ring::SETTLED_MAX, put);
+        }
+        let removed = bucket.keys().nth(alone).cloned().expect("there are keys");
+        let removing = json!({"key": removed});
+        let remove = || nodes[others[0]].call("remove", removing.clone());
+        wait::until("a remove on the larger side", ring::SETTLED_MAX, || {
+            remove().map_err(|error| format!("{error:?}"))
+        });
+        bucket.removed(&removed);
+        let apart = digests(&nodes).expect("each board answers its own");
+        assert_ne!(apart[alone], apart[others[0]], "the partition cut nothing");
+        lab.heal();
+        let (_, after) = wait::until("equal digests", EQUAL_MAX, || {
+            let digests = digests(&nodes)?;
+            match digests.windows(2).all(|pair| pair[0] == pair[1]) {
+                true => Ok(()),
+                false => Err(format!("{digests:?}")),
+            }
+        });
+        println!("digests of three boards are equal {after:?} after the heal");
+    }
+    bucket.check(&nodes, ring::SETTLED_MAX);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod absence;
 mod campaign;
 mod damage;
+mod diskless;
 mod failing;
 mod forming;
 mod harness;

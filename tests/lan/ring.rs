@@ -109,6 +109,11 @@ impl Bucket {
         answer
     }
 
+    /// A key that was removed: it is asked for no more.
+    pub fn removed(&mut self, key: &str) {
+        self.acknowledged.remove(key);
+    }
+
     /// Keys that must have a value.
     pub fn keys(&self) -> impl Iterator<Item = &String> {
         self.acknowledged.keys()

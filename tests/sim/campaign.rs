@@ -107,8 +107,7 @@ fn calm(world: &mut World) {
         }
         world.apply(Fault::Full(node, false));
         world.apply(Fault::Slow(node, Duration::ZERO));
-        let paused = world.nodes[node].paused_until;
-        world.nodes[node].paused_until = paused.min(world.now);
+        world.resume(node);
         if world.nodes[node].store.is_err() && !world.nodes[node].retired {
             // A card whose roster cannot be read: the owner puts in another.
             world.apply(Fault::LoseCard(node));
@@ -139,7 +138,7 @@ fn rest(world: &mut World) {
     let forgotten = world.now;
     wait(world, forgotten + EQUAL_WITHIN, |world| {
         checker::check_placed(world)?;
-        checker::check_equal(world)
+        checker::check_claimed(world)
     });
     // Nobody writes any more, so the first answer must be right.
     for key in 0..world.model.keys() {
@@ -152,6 +151,11 @@ fn rest(world: &mut World) {
         let answer = answered.take().expect("it waited for one");
         check(world.model.check_at_rest(key, &answer));
     }
+    // What a medium had lost has been read and written anew.
+    let read = world.now;
+    wait(world, read + EQUAL_WITHIN, |world| {
+        checker::check_equal(world)
+    });
     world.run_for(SETTLE_TIME);
 }
 

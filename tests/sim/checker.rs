@@ -7,6 +7,8 @@ use roundel::base::call::NodeState;
 use roundel::base::id::Id;
 use roundel::base::item::Key;
 use roundel::base::limit;
+use roundel::base::member::Standing;
+use roundel::base::version::Version;
 use roundel::proto::board::META_ROSTER;
 use roundel::proto::placement::View;
 use roundel::proto::roster::Roster;
@@ -114,8 +116,13 @@ pub fn check_one_ring(world: &mut World) -> Result<(), String> {
             return Err(format!("board {index} gives no overview"));
         };
         let members = overview.members.iter();
-        let alive: Vec<Id> = members.filter(|m| m.alive).map(|m| m.id).collect();
-        if alive != expected || overview.state != NodeState::Active || !overview.settled {
+        let alive: Vec<Id> = members.clone().filter(|m| m.alive).map(|m| m.id).collect();
+        // A card that was lost while its board joined waits for its owner to strike it.
+        let waits = members
+            .clone()
+            .any(|m| m.standing == Standing::Joining && world.lost.contains(&m.id));
+        let settled = overview.settled || waits;
+        if alive != expected || overview.state != NodeState::Active || !settled {
             return Err(format!(
                 "board {index} is {:?}, settled {}, and sees {} of {} boards alive",
                 overview.state,
@@ -158,14 +165,29 @@ pub fn check_placed(world: &mut World) -> Result<(), String> {
 
 /// Every copy of every key holds the same.
 pub fn check_equal(world: &World) -> Result<(), String> {
+    check_copies(world, crate::node::Node::version)
+}
+
+/// The same, but what a medium lost without a word counts as held: nobody has read it since.
+pub fn check_claimed(world: &World) -> Result<(), String> {
+    check_copies(world, crate::node::Node::claimed)
+}
+
+fn check_copies(
+    world: &World,
+    version: impl Fn(&crate::node::Node, &Key) -> Option<Version>,
+) -> Result<(), String> {
     let view = view(world)?;
     for key in held(world) {
         let copies = view.target(&key.point());
-        let up = world.up().into_iter().map(|index| &world.nodes[index]);
-        let copies = up.filter(|node| copies.contains(&node.card.id()));
-        let versions: BTreeSet<_> = copies.map(|node| node.version(&key)).collect();
+        let up = world.up().into_iter();
+        let copies = up.filter(|index| copies.contains(&world.nodes[*index].card.id()));
+        let held: BTreeMap<usize, _> = copies
+            .map(|index| (index, version(&world.nodes[index], &key)))
+            .collect();
+        let versions: BTreeSet<_> = held.values().collect();
         if versions.len() != 1 {
-            return Err(format!("the copies of {key} differ: {versions:?}"));
+            return Err(format!("the copies of {key} differ: {held:?}"));
         }
     }
     Ok(())

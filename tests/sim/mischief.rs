@@ -8,7 +8,7 @@ use std::time::Duration;
 use roundel::base::call::{Call, LeaveMode};
 use roundel::proto::board::LinkEvent;
 
-use crate::fault::{Fault, TO_2038_MS};
+use crate::fault::{Fault, TO_1970_MS, TO_2038_MS};
 use crate::node::Power;
 use crate::world::{Happening, World};
 
@@ -227,11 +227,12 @@ impl World {
     }
 
     fn draw_clock(&mut self, node: usize) {
-        let to = self.faults.clock_off_ms;
-        let off = |node: &crate::node::Node| node.clock_off_ms == to;
-        if to == TO_2038_MS && self.nodes.iter().any(off) {
-            return;
-        }
+        // One clock at a time is in 2038: the others outvote it. Meanwhile others lose theirs.
+        let ahead = |node: &crate::node::Node| node.clock_off_ms == TO_2038_MS;
+        let to = match self.faults.clock_off_ms {
+            TO_2038_MS if self.nodes.iter().any(ahead) => TO_1970_MS,
+            to => to,
+        };
         self.apply(Fault::Clock(node, to));
         self.then((500, 60_000), Fault::Clock(node, 0));
     }

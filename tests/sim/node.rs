@@ -205,6 +205,7 @@ impl Node {
             suspicion: Box::new(Swim::default()),
             grace_time: limit::GRACE_TIME,
             tombstone_age: TOMBSTONE_AGE,
+            diskless: None,
         };
         let signer = Box::new(Shared(self.card.identity.clone()));
         let mut board = Board::new(settings, signer, now, seeded(dice.seed(), 0));
@@ -256,5 +257,10 @@ impl Node {
     pub fn version(&self, key: &Key) -> Option<Version> {
         let store = self.store.as_ref().ok()?;
         store.version(&self.card.disk, key)
+    }
+
+    /// The version its store says it holds under a key, readable or not.
+    pub fn claimed(&self, key: &Key) -> Option<Version> {
+        self.store.as_ref().ok()?.claimed(key)
     }
 }

@@ -216,6 +216,11 @@ impl Store {
         readable.then_some(held.version)
     }
 
+    /// The version the index has under a key, whether the medium kept it or not.
+    pub fn claimed(&self, key: &Key) -> Option<Version> {
+        self.index.get(key).map(|held| held.version)
+    }
+
     /// Keys that are held, tombstones included.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.index.keys()

@@ -251,6 +251,26 @@ impl World {
         }
     }
 
+    /// A stopped process goes on before its time; what waited for it comes now.
+    pub fn resume(&mut self, node: usize) {
+        let paused = self.nodes[node].paused_until;
+        if paused <= self.now {
+            return;
+        }
+        self.nodes[node].paused_until = self.now;
+        let now = self.now;
+        let waiting = std::mem::take(&mut self.queue).into_iter();
+        self.queue = waiting
+            .map(|Reverse(scheduled)| match scheduled.at == paused {
+                true => Reverse(Scheduled {
+                    at: now,
+                    ..scheduled
+                }),
+                false => Reverse(scheduled),
+            })
+            .collect();
+    }
+
     /// Runs until nothing is due before `until`.
     pub fn run_until(&mut self, until: Time) {
         while self.step(until) {}

@@ -1,11 +1,11 @@
 //! Collecting tombstones: a removed key leaves one on each copy, and one day these go too.
 //!
-//! A tombstone may go when nothing older can come back from anywhere: every board of the roster,
-//! absent ones included, holds this tombstone or nothing under the key, all copies of the key
-//! among them; and again so after the collection age, so that nothing older was on its way. The
-//! owner of the key asks ([`RangePage::Tombstones`]), waits, asks again and tells all
-//! ([`RangePage::Collect`]). Any change of the roster and any board that goes down meanwhile
-//! begins it anew, so with a board absent nothing is collected.
+//! A tombstone may go when nothing older can come back from anywhere: every board of the roster
+//! that keeps copies, absent ones included, holds this tombstone or nothing under the key, all
+//! copies of the key among them; and again so after the collection age, so that nothing older was
+//! on its way. The owner of the key asks ([`RangePage::Tombstones`]), waits, asks again and tells
+//! all ([`RangePage::Collect`]). Any change of those boards' roster and any of them that goes down
+//! meanwhile begins it anew, so with one absent nothing is collected.
 //!
 //! In mode `partial`, where no board knows the whole roster, nothing is collected: tombstones stay.
 //!
@@ -65,7 +65,7 @@ impl Board {
     /// Asks about the next tombstones, when the roster is settled and everybody is there.
     pub(super) fn collect_round(&mut self, now: Now) {
         let digest = self.roster_digest();
-        if self.collect.view != digest || !self.absent_members().is_empty() {
+        if self.collect.view != digest || !self.absent_holders().is_empty() {
             self.collect_anew();
             self.collect.view = digest;
         }
@@ -76,7 +76,7 @@ impl Board {
             .looked
             .is_some_and(|at| now.time.since(at) < LOOK_INTERVAL);
         let busy = self.collect.question.is_some() || self.collect.loading || early;
-        if busy || !self.absent_members().is_empty() || !self.is_settled_member() {
+        if busy || !self.absent_holders().is_empty() || !self.is_settled_member() {
             return;
         }
         self.collect.looked = Some(now.time);
@@ -139,7 +139,7 @@ impl Board {
             return;
         }
         let operation = self.out.draw();
-        let others = self.present_others();
+        let others = self.present_holders();
         let question = Question {
             items: items.clone(),
             waiting: others.iter().copied().collect(),
@@ -216,7 +216,7 @@ impl Board {
             view: self.collect.view,
             items: ripe.clone(),
         });
-        for other in self.present_others() {
+        for other in self.present_holders() {
             self.send(now, &other, &message);
         }
         self.drop_tombstones(ripe);

@@ -127,14 +127,11 @@ impl Board {
             || !(write.hint || self.knows_copies(&write.item.key))
         {
             Some(WriteResult::OtherView)
-        } else if self
-            .clock
-            .is_future(write.item.record.version.stamp, now.wall)
-        {
+        } else if !write.taken && self.is_future(now, write.item.record.version.stamp) {
             self.watch.count("stamps_refused");
-            Some(WriteResult::Future {
-                wall_ms: now.wall.0,
-            })
+            let told_ms = self.clock.told_ms(now, &self.others);
+            let wall_ms = told_ms.unwrap_or(now.wall.0);
+            Some(WriteResult::Future { wall_ms })
         } else {
             None
         };

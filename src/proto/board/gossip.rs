@@ -45,7 +45,7 @@ pub(super) const RING_CALL_TIME: Duration = Duration::from_millis(1_500);
 /// Boards that enter this ring from another: they have been members before, and not here.
 fn strangers(roster: &Roster, state: &RosterState) -> Vec<Id> {
     let enters = |entry: &&Entry| {
-        entry.standing == Standing::Joining
+        matches!(entry.standing, Standing::Joining | Standing::Diskless)
             && entry.generation > 1
             && roster.entry(&entry.id).is_none()
     };
@@ -174,7 +174,11 @@ impl Board {
     /// A ring call of another board.
     pub(super) fn answer_ring_call(&mut self, now: Now, from: Id, call: u64, body: RingCall) {
         let reply = match body {
-            RingCall::Join { generation } => self.admit(now, from, generation),
+            RingCall::Join {
+                generation,
+                cluster,
+                diskless,
+            } => self.admit(now, from, (generation, cluster), diskless),
             RingCall::Roster { state, digest } => {
                 self.roster_heard(now, &from, &state, digest, false);
                 self.state_unless(digest, Some(&state.cluster))
@@ -312,9 +316,9 @@ impl Board {
     ) {
         if theirs.mode != mine.mode || theirs.name != mine.name {
             self.watch.count("merges_refused");
-        } else if theirs.id < mine.id {
+        } else if theirs.id < mine.id || self.is_stranded() {
             self.ask_to_join(now, from);
-        } else {
+        } else if !self.is_diskless() {
             self.push_roster(now, from, CallPurpose::Exchange);
         }
     }
@@ -383,7 +387,7 @@ impl Board {
 
     fn entry_changed(&mut self, now: Now, entry: &Entry) {
         let event = match entry.standing {
-            Standing::Joining => Some(Event::NodeAdded(entry.id)),
+            Standing::Joining | Standing::Diskless => Some(Event::NodeAdded(entry.id)),
             Standing::Left | Standing::Forgotten => Some(Event::NodeRemoved(entry.id)),
             Standing::Member | Standing::Leaving => None,
         };

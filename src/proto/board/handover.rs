@@ -186,7 +186,7 @@ impl Handover {
 impl Board {
     /// A board that went down may have left writes on some copies only: every copy is compared.
     pub(super) fn suspect_copies(&mut self) {
-        let others = self.present_others();
+        let others = self.present_holders();
         self.handover.lagging.extend(others);
     }
 
@@ -699,10 +699,12 @@ impl Board {
             pass.pushes.insert(operation, (peer, position));
             let item = pass.page[position].item.clone();
             let view = pass.view.agreement([&item.key.point()]);
+            let taken = self.is_taken(&item.record.version);
             let write = ReplicaWrite {
                 operation,
                 view,
                 hint: false,
+                taken,
                 item,
             };
             self.send(now, &peer, &Message::ReplicaWrite(write));

@@ -19,7 +19,7 @@ use crate::base::limit;
 use crate::base::member::Contact;
 use crate::base::rng::RngExt;
 use crate::base::store::StoreId;
-use crate::base::time::{Now, Time};
+use crate::base::time::{Now, Time, WallTime};
 use crate::proto::session::{Handshake, HandshakeError, Step, VERSIONS};
 use crate::wire::frame::Frame;
 use crate::wire::peer::{Hello, Message, MessageError, RingCall, RosterState};
@@ -227,6 +227,7 @@ impl Board {
             },
             established_ms: self.membership.established_ms(now.time),
             high_water: self.clock.high_water(),
+            wall_ms: now.wall.0,
             view: self.knowledge(),
             contact: self.my_contact(),
         })
@@ -360,7 +361,8 @@ impl Board {
             self.tell_of_twin(other, &hello.contact);
         }
         self.links.contacts.insert(peer, hello.contact.clone());
-        if !self.clock.is_future(hello.high_water, now.wall) {
+        self.others.note(now.time, peer, WallTime(hello.wall_ms));
+        if !self.is_future(now, hello.high_water) {
             self.clock.hear(hello.high_water);
         }
         if let Some(waiting) = self.links.waiting.remove(&peer) {

@@ -31,6 +31,8 @@ mod scenario;
 #[cfg(test)]
 mod scenario_absence;
 #[cfg(test)]
+mod scenario_diskless;
+#[cfg(test)]
 mod scenario_partial;
 #[cfg(test)]
 mod scenario_repair;
@@ -57,9 +59,10 @@ use crate::base::item::Key;
 use crate::base::member::{Contact, Life, RingMode};
 use crate::base::rng::{Rng, RngExt};
 use crate::base::store::{Batch, Load, LoadId, Loaded, Outcome, StoreError, StoreId};
-use crate::base::time::{Now, Time};
-use crate::base::version::Stamp;
+use crate::base::time::{Now, Time, WallTime};
+use crate::base::version::{Stamp, Version};
 use crate::proto::clock::hybrid::Hybrid;
+use crate::proto::clock::others::Others;
 use crate::proto::detector::strategy::Strategy;
 use crate::proto::detector::{Detector, Peer};
 use crate::proto::placement::View;
@@ -101,6 +104,8 @@ pub struct Settings {
     /// How long every board must have confirmed a tombstone before it goes
     /// ([`limit::TOMBSTONE_AGE`](crate::base::limit::TOMBSTONE_AGE) unless configured).
     pub tombstone_age: Duration,
+    /// Why it has nothing to keep copies on, in words; none: it keeps them.
+    pub diskless: Option<String>,
 }
 
 /// How far the board is with belonging to a ring.
@@ -216,6 +221,8 @@ pub struct Board {
     pointers: Option<Arc<Pointers>>,
     detector: Detector,
     clock: Hybrid,
+    /// What the others' clocks say.
+    others: Others,
     loads: BTreeMap<LoadId, LoadPurpose>,
     stores: BTreeMap<StoreId, StorePurpose>,
     links: link::Links,
@@ -262,6 +269,7 @@ impl Board {
             view: None,
             pointers: None,
             clock: Hybrid::default(),
+            others: Others::default(),
             loads: BTreeMap::new(),
             stores: BTreeMap::new(),
             links: link::Links::default(),
@@ -310,7 +318,15 @@ impl Board {
             .ok()
             .and_then(|frame| Message::from_frame(&frame).ok());
         match (message, self.member_at(&from)) {
-            (Some(Message::Swim { view, packet }), Some(peer)) if self.phase == Phase::Joined => {
+            (
+                Some(Message::Swim {
+                    view,
+                    wall_ms,
+                    packet,
+                }),
+                Some(peer),
+            ) if self.phase == Phase::Joined => {
+                self.others.note(now.time, peer, WallTime(wall_ms));
                 match &self.roster {
                     Some(roster) if self.is_partial() => {
                         let concern = |id: &Id| roster.has(id);
@@ -569,7 +585,13 @@ impl Board {
         self.answer_guests(now);
         while let Some((to, packet)) = self.detector.poll_transmit() {
             let view = self.knowledge();
-            let bytes = Message::Swim { view, packet }.encode();
+            let wall_ms = now.wall.0;
+            let bytes = Message::Swim {
+                view,
+                wall_ms,
+                packet,
+            }
+            .encode();
             self.out.transmits.push_back(Transmit {
                 to: Route::Datagram(to),
                 bytes,
@@ -626,6 +648,16 @@ impl Board {
         self.roster.as_ref().map_or(0, Roster::knowledge)
     }
 
+    /// The stamp is further ahead than a clock that is right can be.
+    fn is_future(&self, now: Now, stamp: Stamp) -> bool {
+        self.clock.is_future(stamp, now, &self.others)
+    }
+
+    /// Another board than the one that drew it has taken a version as late as this.
+    fn is_taken(&self, version: &Version) -> bool {
+        version.node != self.me || !self.clock.is_untested(version.stamp)
+    }
+
     fn my_contact(&self) -> Contact {
         Contact {
             id: self.me,
@@ -667,6 +699,32 @@ impl Board {
             .into_iter()
             .filter(|id| !self.is_present(id))
             .collect()
+    }
+
+    /// The board holds copies, or is about to: it counts in quorums and majorities.
+    fn is_holder(&self, id: &Id) -> bool {
+        self.roster.as_ref().is_some_and(|r| r.is_holder(id))
+    }
+
+    fn holder_ids(&self) -> Vec<Id> {
+        self.roster
+            .iter()
+            .flat_map(Roster::holders)
+            .map(|entry| entry.id)
+            .collect()
+    }
+
+    /// Every other holder that is alive.
+    fn present_holders(&self) -> Vec<Id> {
+        let mut present = self.present_others();
+        present.retain(|id| self.is_holder(id));
+        present
+    }
+
+    fn absent_holders(&self) -> BTreeSet<Id> {
+        let mut absent = self.absent_members();
+        absent.retain(|id| self.is_holder(id));
+        absent
     }
 
     fn jitter_ms(&mut self, low: u64, high: u64) -> Duration {

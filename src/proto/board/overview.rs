@@ -124,7 +124,7 @@ impl Board {
         match (&self.phase, standing) {
             (Phase::Starting | Phase::Alone, _) => NodeState::Activating,
             (Phase::Failed(_) | Phase::Departed, _) => NodeState::Stop,
-            (Phase::Joined, Some(Standing::Member)) => NodeState::Active,
+            (Phase::Joined, Some(Standing::Member | Standing::Diskless)) => NodeState::Active,
             (Phase::Joined, Some(Standing::Leaving)) => NodeState::Terminating,
             (Phase::Joined, _) => NodeState::Activating,
         }
@@ -143,6 +143,7 @@ impl Board {
             Phase::Failed(reason) => problems.push(format!(
                 "The store cannot be used: {reason}. Put it right and start the board again."
             )),
+            Phase::Alone if self.is_diskless() => problems.extend(self.why_waiting()),
             Phase::Alone => problems.push(
                 "This board is in no ring yet; `roundel doctor` says what it hears.".to_owned(),
             ),
@@ -160,6 +161,7 @@ impl Board {
                 self.spoken_giving_up(members)
             ));
         }
+        problems.extend(self.diskless_problems(members));
         if under_replicated > 0 {
             problems.push(format!(
                 "{under_replicated} keys held here lack a copy until the absent are back."
@@ -170,7 +172,7 @@ impl Board {
                 "The roster could not be stored: {problem}. Check the medium."
             ));
         }
-        let unplug_reason = self.unplug_reason(members, settled, &absent);
+        let unplug_reason = self.unplug_reason(members, settled);
         Health {
             items: 0,
             tombstones: 0,
@@ -180,7 +182,10 @@ impl Board {
             safe_to_unplug: unplug_reason.is_empty(),
             unplug_reason,
             problems,
-            store: String::new(),
+            store: match self.is_diskless() {
+                true => "diskless".to_owned(),
+                false => String::new(),
+            },
         }
     }
 
@@ -193,7 +198,7 @@ impl Board {
             Some(it) if it.present < it.needed => format!(
                 " Nobody is given up: {} of {} boards are there, {} would have to agree.",
                 it.present,
-                members.len(),
+                members.iter().filter(|m| m.standing.holds()).count(),
                 it.needed
             ),
             Some(it) if it.after.is_zero() => format!(
@@ -204,15 +209,22 @@ impl Board {
         }
     }
 
-    fn unplug_reason(&self, members: &[MemberView], settled: bool, absent: &[String]) -> String {
+    fn unplug_reason(&self, members: &[MemberView], settled: bool) -> String {
+        if self.is_diskless() {
+            return String::new();
+        }
         let (handover_pending, under_replicated) = self.handover.pending();
+        let holders = members.iter().filter(|m| m.standing.holds());
+        let absent = holders.clone().filter(|m| !m.alive);
+        let absent: Vec<String> = absent.map(|m| self.name_of(&m.id)).collect();
         match self.phase {
             Phase::Departed => return String::new(),
             Phase::Joined => {}
             _ => return "the board is in no ring, so nobody else has its data".to_owned(),
         }
-        if members.len() < 2 {
-            return "it is the only board, so nobody else has its data".to_owned();
+        if holders.count() < 2 {
+            return "it is the only board that keeps copies, so nobody else has its data"
+                .to_owned();
         }
         if !absent.is_empty() {
             return format!("another board is absent already: {}", absent.join(", "));

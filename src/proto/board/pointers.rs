@@ -17,16 +17,19 @@ use crate::proto::ring::Pointers;
 use crate::proto::ring::structure::Row;
 
 impl Board {
-    /// The live boards around this one.
+    /// The live boards around this one that keep copies.
     pub(super) fn pointers(&mut self) -> Arc<Pointers> {
         match &self.pointers {
             Some(pointers) => pointers.clone(),
             None => {
                 let alive = match self.phase {
-                    Phase::Joined => self.present_others(),
+                    Phase::Joined => self.present_holders(),
                     _ => Vec::new(),
                 };
-                let pointers = Arc::new(Pointers::new(self.me, alive));
+                let pointers = Arc::new(match self.is_diskless() {
+                    true => Pointers::beside(self.me, alive),
+                    false => Pointers::new(self.me, alive),
+                });
                 self.pointers = Some(pointers.clone());
                 pointers
             }

@@ -1,9 +1,10 @@
 //! Listing the own bucket, scanning the whole ring, and relaying requests between services.
 //!
-//! A scan asks every live board for its next page in key order and merges them: of several
-//! versions of a key the newest counts, tombstones hide what they removed, and the page ends where
-//! the shortest complete answer ends, so that no key is passed over. A board that is absent makes
-//! the page `degraded`; with N copies of each item that loses nothing while fewer than N are.
+//! A scan asks every live board that keeps copies for its next page in key order and merges them:
+//! of several versions of a key the newest counts, tombstones hide what they removed, and the page
+//! ends where the shortest complete answer ends, so that no key is passed over. A board that is
+//! absent makes the page `degraded`; with N copies of each item that loses nothing while fewer
+//! than N are.
 //!
 //! In mode `partial` the boards are found first, by walking the ring from the last successor known
 //! to its successors, until the walk is round; a ring of more boards than mode `full` allows is
@@ -114,7 +115,7 @@ impl Board {
     ) -> Result<Option<Reply>, CallError> {
         self.check_ring()?;
         let id = self.out.draw();
-        let degraded = !self.absent_members().is_empty();
+        let degraded = !self.absent_holders().is_empty();
         if self.is_partial() {
             let (_, boards) = self.own_pointers();
             let walk = Walk {
@@ -126,7 +127,7 @@ impl Board {
             self.scans.walks.insert(id, walk);
             self.walk_on(now, id);
         } else {
-            let others = self.present_others();
+            let others = self.present_holders();
             self.scan_of(now, id, call, &page, others, degraded);
         }
         Ok(None)

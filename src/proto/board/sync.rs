@@ -315,14 +315,14 @@ impl Board {
 
     /// Compares with the next board in passing, when that is due.
     pub(super) fn sync_round(&mut self, now: Now) {
-        let others = self.present_others();
+        let others = self.present_holders();
         let share = ROUND_TIME / others.len().max(1) as u32;
         let interval = share.clamp(INTERVAL_MIN, INTERVAL_MAX);
         let wait_ms = interval.as_millis() as u64;
         let wait = self.jitter_ms(wait_ms * 9 / 10, wait_ms);
         self.rearm(now.time + wait, Timer::AntiEntropy);
         let comparable = self.view().is_some_and(|view| view.is_comparable());
-        if self.phase != Phase::Joined || !comparable {
+        if self.phase != Phase::Joined || !comparable || self.is_diskless() {
             self.sync.suspected = None;
             return;
         }

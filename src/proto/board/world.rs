@@ -51,10 +51,14 @@ pub(super) struct Node {
     running: Option<Running>,
     life: u64,
     pub(super) full: bool,
+    /// It has nothing to keep copies on.
+    pub(super) diskless: bool,
     /// A commit takes this long.
     pub(super) store_delay: Duration,
     /// How far its wall clock is ahead.
     pub(super) wall_ahead_ms: u64,
+    /// Its wall clock says 1970.
+    pub(super) is_clock_unset: bool,
     /// Loads asked of its medium.
     pub(super) loads: usize,
     /// Bytes a second its medium writes, one batch after the other; none: all at once.
@@ -114,8 +118,10 @@ impl World {
                     running: None,
                     life: 0,
                     full: false,
+                    diskless: false,
                     store_delay: STORE_DELAY,
                     wall_ahead_ms: 0,
+                    is_clock_unset: false,
                     loads: 0,
                     store_rate: None,
                     store_free: Time::ZERO,
@@ -165,8 +171,13 @@ impl World {
 
     fn clock_of(&self, index: usize) -> Now {
         let now = self.clock();
+        let node = &self.nodes[index];
+        let wall_ms = match node.is_clock_unset {
+            true => now.time.0 / 1_000,
+            false => now.wall.0 + node.wall_ahead_ms,
+        };
         Now {
-            wall: WallTime(now.wall.0 + self.nodes[index].wall_ahead_ms),
+            wall: WallTime(wall_ms),
             ..now
         }
     }
@@ -207,6 +218,7 @@ impl World {
             suspicion: Box::new(Swim::default()),
             grace_time: self.grace_time,
             tombstone_age: self.tombstone_age,
+            diskless: node.diskless.then(|| "the card is read-only".into()),
         };
         let signer = Box::new(Identity::from_pkcs8(&node.pkcs8).unwrap());
         let rng = seeded([index as u8; 32], node.life);

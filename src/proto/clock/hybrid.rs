@@ -3,14 +3,16 @@
 //!
 //! Intuition: a stamp is the wall clock where that is ahead, and one more than the highest stamp
 //! seen where it is not. Boards have no battery, so the wall clock may say 1970: a clock below
-//! [`UNSET_BELOW_MS`] is *unset*, adds nothing, and judges nobody. The high-water mark is stored
+//! [`UNSET_BELOW_MS`] is *unset* and adds nothing. What is too far ahead is judged by the median of
+//! this board's clock and the others' (`others.rs`). The high-water mark is stored
 //! with each commit and restored at start, so that a stamp is never drawn twice.
 //!
 //! It does not judge other boards' stamps beyond [`Hybrid::is_future`]; who refuses what is
 //! `proto/replication`.
 
+use super::others::Others;
 use crate::base::limit;
-use crate::base::time::WallTime;
+use crate::base::time::{Now, WallTime};
 use crate::base::version::Stamp;
 
 /// 2026-01-01: no board runs this software earlier, so a clock before it has not been set.
@@ -50,14 +52,15 @@ impl Hybrid {
 
     /// Draws a stamp above all drawn and seen.
     pub fn draw(&mut self, wall: WallTime) -> Stamp {
-        let physical = match self.physical(wall) {
-            Some(wall_ms) => Stamp::new(wall_ms, 0),
-            None => Stamp::default(),
-        };
-        let stamp = self.high_water().next().max(physical);
+        let stamp = self.next(wall);
         self.note_leap(stamp);
         self.drawn = stamp;
         stamp
+    }
+
+    fn next(&self, wall: WallTime) -> Stamp {
+        let physical = self.physical(wall).map(|wall_ms| Stamp::new(wall_ms, 0));
+        self.high_water().next().max(physical.unwrap_or_default())
     }
 
     /// Takes notice of a stamp of another board.
@@ -96,14 +99,34 @@ impl Hybrid {
         }
     }
 
-    /// The stamp is further ahead of this board's clock than [`limit::CLOCK_DRIFT_MAX`]. An unset
-    /// clock says no; so does one that has seen other boards as far ahead since it started. What
-    /// was on flash proves nothing: this board may have drawn it itself.
-    pub fn is_future(&self, stamp: Stamp, wall: WallTime) -> bool {
-        match self.physical(wall) {
-            Some(wall_ms) => stamp.wall_ms() > latest_ms(wall_ms.max(self.proven.wall_ms())),
-            None => false,
+    /// The stamp is further ahead than [`limit::CLOCK_DRIFT_MAX`] of the time that this board and
+    /// the others tell together. When none of them is set the answer is no; so it is when other
+    /// boards were seen as far ahead since the start. What was on flash proves nothing: this board
+    /// may have drawn it itself.
+    pub fn is_future(&self, stamp: Stamp, now: Now, others: &Others) -> bool {
+        let is_later = |ms| stamp.wall_ms() > latest_ms(ms);
+        self.is_untested(stamp) && self.told_ms(now, others).is_some_and(is_later)
+    }
+
+    /// The time that this board and the others tell together: milliseconds since 1970.
+    pub fn told_ms(&self, now: Now, others: &Others) -> Option<u64> {
+        others.median_ms(now.time, self.physical(now.wall))
+    }
+
+    /// Takes back what the clock of this board or its mark on flash is ahead of others, when at
+    /// least so many of them say so, before anything is drawn from it. Returns whether it was.
+    pub fn align(&mut self, now: Now, others: &Others, enough: usize) -> bool {
+        let next = self.next(now.wall);
+        if !self.is_untested(next) {
+            return false;
         }
+        let mut behind_ms = others.told_ms(now.time);
+        behind_ms.retain(|ms| next.wall_ms() > latest_ms(*ms));
+        if behind_ms.len() < enough.max(1) || !self.is_future(next, now, others) {
+            return false;
+        }
+        self.correct(now.wall, behind_ms[behind_ms.len() / 2]);
+        true
     }
 
     /// Copies refused our stamp as too far ahead: draws from their clock's median on, and above
@@ -142,6 +165,8 @@ fn latest_ms(wall_ms: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::id::Id;
+    use crate::base::time::Time;
     use proptest::prelude::*;
 
     const SET_MS: u64 = UNSET_BELOW_MS + 1_000_000;
@@ -169,13 +194,58 @@ mod tests {
         }
     }
 
+    fn at(wall_ms: u64) -> Now {
+        Now {
+            time: Time(0),
+            wall: WallTime(wall_ms),
+        }
+    }
+
+    /// What so many other boards' clocks say.
+    fn told(walls_ms: &[u64]) -> Others {
+        let mut others = Others::default();
+        for (n, wall_ms) in walls_ms.iter().enumerate() {
+            others.note(Time(0), Id::of(&[n as u8]), WallTime(*wall_ms));
+        }
+        others
+    }
+
     #[test]
-    fn unset_clock_judges_nobody() {
+    fn clocks_judge_together_and_those_not_set_not_at_all() {
         let clock = Hybrid::default();
-        let far = Stamp::new(SET_MS * 2, 0);
-        assert!(!clock.is_future(far, WallTime(5)));
-        assert!(clock.is_future(far, WallTime(SET_MS)));
-        assert!(!clock.is_future(Stamp::new(SET_MS + 1_000, 0), WallTime(SET_MS)));
+        let (far_ms, near) = (SET_MS * 2, Stamp::new(SET_MS + 1_000, 0));
+        let far = Stamp::new(far_ms, 0);
+        assert!(!clock.is_future(far, at(5), &told(&[])));
+        assert!(clock.is_future(far, at(SET_MS), &told(&[])));
+        assert!(clock.is_future(far, at(5), &told(&[SET_MS])));
+        assert!(clock.is_future(far, at(far_ms), &told(&[SET_MS, SET_MS])));
+        assert!(!clock.is_future(near, at(SET_MS), &told(&[])));
+        assert!(!clock.is_future(near, at(5), &told(&[SET_MS])));
+        // A clock that is behind alone refuses nobody.
+        let behind = at(SET_MS - 86_400_000);
+        assert!(!clock.is_future(near, behind, &told(&[SET_MS, SET_MS])));
+    }
+
+    #[test]
+    fn clock_or_mark_ahead_of_the_others_is_taken_back_before_it_is_drawn_from() {
+        let (ahead, right) = (at(SET_MS * 2), at(SET_MS));
+        let mark = Stamp::new(SET_MS * 2, 7);
+        for (mut clock, now) in [
+            (Hybrid::default(), ahead),
+            (Hybrid::restored(mark), right),
+            (Hybrid::restored(mark), at(5)),
+        ] {
+            assert!(!clock.align(now, &told(&[SET_MS, SET_MS * 2]), 2));
+            assert!(clock.align(now, &told(&[SET_MS, SET_MS]), 2));
+            assert_eq!(clock.draw(now.wall).wall_ms(), SET_MS);
+            assert!(!clock.align(now, &told(&[SET_MS, SET_MS]), 2), "once");
+        }
+        let mut clock = Hybrid::default();
+        assert!(!clock.align(right, &told(&[SET_MS, SET_MS]), 2));
+        assert!(
+            !clock.align(right, &told(&[SET_MS - 900_000]), 2),
+            "too few"
+        );
     }
 
     #[test]
@@ -208,7 +278,7 @@ mod tests {
         assert!(clock.draw(wall).wall_ms() > SET_MS);
         clock.correct(wall, SET_MS);
         assert_eq!(clock.draw(wall).wall_ms(), SET_MS);
-        assert!(clock.is_future(Stamp::new(SET_MS * 2, 7), wall));
+        assert!(clock.is_future(Stamp::new(SET_MS * 2, 7), at(SET_MS), &told(&[])));
     }
 
     #[test]

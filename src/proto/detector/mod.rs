@@ -521,6 +521,15 @@ impl Detector {
         }
         while let Some(notification) = self.runtime.to_notify() {
             match notification {
+                // A board that is heard of as down in a start it was not known in.
+                foca::OwnedNotification::Rename(_, peer)
+                    if self
+                        .state_of(&peer.id)
+                        .is_some_and(|member| member.state() == foca::State::Down) =>
+                {
+                    self.alive.remove(&peer.id);
+                    self.down.insert(peer.id, ((peer.boot, peer.renewal), None));
+                }
                 foca::OwnedNotification::MemberUp(peer)
                 | foca::OwnedNotification::Rename(_, peer) => {
                     self.alive.insert(peer.id);

@@ -383,3 +383,25 @@ fn news_of_boards_that_are_no_concern_are_cut_out_of_a_packet() {
     );
     assert!(only(&[0xff; 3], |_| true).is_none());
 }
+
+#[test]
+fn a_board_first_heard_of_as_down_in_a_newer_start_is_not_up() {
+    let mut world = World::new(3);
+    let (me, other) = (world.endpoint(0), world.endpoint(1));
+    let other = world.boards[&other].0.me().clone();
+    let detector = &mut world.boards.get_mut(&me).unwrap().0;
+    assert!(detector.is_alive(&other.id));
+    for boot in [1, 2] {
+        let down = foca::Member::down(Peer {
+            boot,
+            ..other.clone()
+        });
+        let update = std::iter::once(down);
+        let done = detector
+            .foca
+            .apply_many(update, true, &mut detector.runtime);
+        detector.settle(Time::ZERO, done);
+        assert!(!detector.is_alive(&other.id), "in start {boot}");
+    }
+    assert_eq!(detector.down[&other.id].0, (2, 0));
+}

@@ -131,7 +131,7 @@ impl View {
     pub fn of(roster: &Roster) -> Option<Self> {
         let pick = |wanted: &[Standing]| -> BTreeSet<Id> {
             roster
-                .members()
+                .holders()
                 .filter(|e| wanted.contains(&e.standing))
                 .map(|e| e.id)
                 .collect()
@@ -156,7 +156,7 @@ impl View {
             new: changes.then(|| circle(new)),
             old: circle(old),
             ranks: (cluster.mode == RingMode::Partial)
-                .then(|| roster.members().map(rank).collect()),
+                .then(|| roster.holders().map(rank).collect()),
             ends: roster.ends(),
         })
     }
@@ -411,6 +411,45 @@ mod tests {
             let both = copies.contains(&a) && copies.contains(&b);
             assert_eq!(shared.contains(cell), both, "{cell:?}");
         }
+    }
+
+    #[test]
+    fn diskless_boards_are_left_out_of_both_sets() {
+        let standing = |index| match index {
+            0 => Standing::Diskless,
+            1 => Standing::Joining,
+            2 => Standing::Leaving,
+            _ => Standing::Member,
+        };
+        let state = crate::wire::peer::RosterState {
+            cluster: crate::base::member::Cluster {
+                id: crate::base::member::ClusterId([7; 16]),
+                name: "test".parse().unwrap(),
+                copies: 3,
+                points: 128,
+                mode: RingMode::Full,
+            },
+            entries: (0..6u8)
+                .map(|index| Entry {
+                    id: Id::of(&[index]),
+                    generation: 1,
+                    standing: standing(index),
+                })
+                .collect(),
+            contacts: vec![],
+        };
+        let diskless = Id::of(&[0]);
+        let view = View::of(&Roster::from_state(state.clone())).unwrap();
+        assert_eq!((view.old_boards().len(), view.new_boards().len()), (4, 4));
+        for key in 0..200u32 {
+            let point = Id::of(&key.to_be_bytes());
+            let sets = view.copy_sets(&point);
+            let kept = view.substitutes(&point, &sets);
+            assert!(!sets.all().contains(&diskless) && !kept.contains(&diskless));
+        }
+        let mut alone = state;
+        alone.entries.truncate(1);
+        assert!(View::of(&Roster::from_state(alone)).is_none());
     }
 
     #[test]

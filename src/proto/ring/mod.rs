@@ -15,56 +15,69 @@ use crate::base::id::Id;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pointers {
     me: Id,
-    /// In id order, this board among them.
-    alive: Vec<Id>,
+    /// Boards at which a lookup ends, in id order; never empty.
+    ring: Vec<Id>,
+    /// The same and this board, in id order.
+    round: Vec<Id>,
 }
 
 impl Pointers {
     /// Takes the live boards; this one is added when missing.
     pub fn new(me: Id, alive: impl IntoIterator<Item = Id>) -> Self {
-        let mut alive: Vec<Id> = alive.into_iter().chain([me]).collect();
-        alive.sort_unstable();
-        alive.dedup();
-        Pointers { me, alive }
+        let mut round: Vec<Id> = alive.into_iter().chain([me]).collect();
+        round.sort_unstable();
+        round.dedup();
+        Pointers {
+            me,
+            ring: round.clone(),
+            round,
+        }
     }
 
-    /// The live boards in id order.
-    pub fn alive(&self) -> &[Id] {
-        &self.alive
+    /// The ring as a board sees it that holds nothing: its id has neighbours like any other, but
+    /// no lookup ends at it, unless nobody else is alive.
+    pub fn beside(me: Id, alive: impl IntoIterator<Item = Id>) -> Self {
+        let mut pointers = Pointers::new(me, alive);
+        if pointers.round.len() > 1 {
+            pointers.ring.retain(|id| *id != me);
+        }
+        pointers
     }
 
     /// The first live board at or clockwise after `point` (Chord's successor).
     pub fn successor_of(&self, point: &Id) -> Id {
-        let at = self.alive.partition_point(|id| id < point);
-        self.alive[at % self.alive.len()]
+        let at = self.ring.partition_point(|id| id < point);
+        self.ring[at % self.ring.len()]
     }
 
     /// The last live board strictly before `point`.
     pub fn predecessor_of(&self, point: &Id) -> Id {
-        let at = self.alive.partition_point(|id| id < point);
-        self.alive[(at + self.alive.len() - 1) % self.alive.len()]
+        let at = self.ring.partition_point(|id| id < point);
+        self.ring[(at + self.ring.len() - 1) % self.ring.len()]
     }
 
     /// The k-th live board clockwise from this one; 0 and every full turn are this one.
     pub fn clockwise(&self, k: usize) -> Id {
-        let here = self.alive.partition_point(|id| *id < self.me);
-        self.alive[(here + k) % self.alive.len()]
+        let here = self.round.partition_point(|id| *id < self.me);
+        self.round[(here + k) % self.round.len()]
+    }
+
+    /// Live boards other than this one.
+    pub fn others(&self) -> usize {
+        self.round.len() - 1
     }
 
     /// The board's own predecessor; itself when alone.
     pub fn predecessor(&self) -> Id {
-        self.clockwise(self.alive.len() - 1)
+        self.clockwise(self.others())
     }
 
     /// The nearest boards clockwise, at most `max`; itself when alone.
     pub fn successors(&self, max: usize) -> Vec<Id> {
-        if self.alive.len() == 1 {
-            return vec![self.me];
+        match self.others() {
+            0 => vec![self.me],
+            others => (1..=others).take(max).map(|k| self.clockwise(k)).collect(),
         }
-        (1..self.alive.len())
-            .take(max)
-            .map(|k| self.clockwise(k))
-            .collect()
     }
 }
 
@@ -102,6 +115,17 @@ mod tests {
         assert_eq!(ring.successors(8), vec![id(5)]);
         assert_eq!(ring.predecessor(), id(5));
         assert_eq!(ring.successor_of(&id(200)), id(5));
+    }
+
+    #[test]
+    fn lookups_never_end_at_a_board_beside_the_ring() {
+        let ring = Pointers::beside(id(20), [id(10), id(30)]);
+        assert_eq!(ring.successor_of(&id(15)), id(30));
+        assert_eq!(ring.predecessor_of(&id(25)), id(10));
+        assert_eq!(ring.successors(8), vec![id(30), id(10)]);
+        assert_eq!((ring.predecessor(), ring.others()), (id(10), 2));
+        let alone = Pointers::beside(id(20), []);
+        assert_eq!(alone.successor_of(&id(15)), id(20));
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl Structure for Mesh {
     }
 
     fn rows(&self, _me: &Id, ring: &Pointers) -> Vec<Row> {
-        (1..ring.alive().len())
+        (1..=ring.others())
             .map(|k| {
                 let node = ring.clockwise(k);
                 Row {

@@ -9,8 +9,13 @@
 //! ```text
 //! Joining ──▶ Member ──▶ Leaving ──▶ Left          one generation
 //!    ╰──────────┴───────────┴──────▶ Forgotten
+//! Diskless ─────────────────────────▶ Left         a board that cannot keep copies
 //! Leaving, Left, Forgotten ──▶ Member or Joining   generation + 1
+//! Left ─────────────────────▶ Diskless             generation + 1
 //! ```
+//!
+//! Members are all that belong; *holders* are those that hold copies, or are about to. Placement,
+//! quorums and majorities are about holders alone.
 //!
 //! In mode `partial` a board's roster holds its neighbourhood only ([`Roster::around`]): the
 //! nearest boards on each side that belong, and those between them that have gone.
@@ -204,7 +209,8 @@ impl Roster {
         &self.cluster
     }
 
-    /// A digest of who belongs and how: equal digests mean equal placement.
+    /// A digest of who belongs and how: equal digests mean equal placement. Boards that are
+    /// diskless have no part in it, so their coming disturbs nobody.
     pub fn digest(&self) -> u64 {
         self.digest
     }
@@ -232,14 +238,24 @@ impl Roster {
             .filter(|entry| entry.standing.belongs())
     }
 
+    /// Boards that hold copies, or are about to, in id order.
+    pub fn holders(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values().filter(|entry| entry.standing.holds())
+    }
+
+    /// The board holds copies, or is about to.
+    pub fn is_holder(&self, id: &Id) -> bool {
+        self.entry(id).is_some_and(|entry| entry.standing.holds())
+    }
+
     /// The board belongs.
     pub fn has(&self, id: &Id) -> bool {
         self.entry(id).is_some_and(|entry| entry.standing.belongs())
     }
 
-    /// Nobody is joining or leaving.
+    /// Nobody that holds copies is joining or leaving.
     pub fn is_settled(&self) -> bool {
-        self.members()
+        self.holders()
             .all(|entry| entry.standing == Standing::Member)
     }
 
@@ -316,12 +332,15 @@ impl Roster {
     fn renew_digests(&mut self) {
         let mut bytes = Vec::with_capacity(16 + self.entries.len() * 37);
         bytes.extend_from_slice(&self.cluster.id.0);
-        for entry in self.entries.values() {
-            bytes.extend_from_slice(entry.id.as_bytes());
-            bytes.extend_from_slice(&entry.generation.to_be_bytes());
-            bytes.push(entry.standing as u8);
+        let (diskless, placed): (Vec<&Entry>, Vec<&Entry>) =
+            (self.entries.values()).partition(|entry| entry.standing == Standing::Diskless);
+        for entry in placed {
+            push_entry(&mut bytes, entry);
         }
         self.digest = first_bytes(&bytes);
+        for entry in diskless {
+            push_entry(&mut bytes, entry);
+        }
         let known = self.contacts.values();
         // A contact without an entry does not travel.
         for contact in known.filter(|contact| self.entries.contains_key(&contact.id)) {
@@ -331,6 +350,12 @@ impl Roster {
         }
         self.knowledge = first_bytes(&bytes);
     }
+}
+
+fn push_entry(bytes: &mut Vec<u8>, entry: &Entry) {
+    bytes.extend_from_slice(entry.id.as_bytes());
+    bytes.extend_from_slice(&entry.generation.to_be_bytes());
+    bytes.push(entry.standing as u8);
 }
 
 fn first_bytes(bytes: &[u8]) -> u64 {
@@ -362,6 +387,7 @@ mod tests {
             Standing::Leaving,
             Standing::Left,
             Standing::Forgotten,
+            Standing::Diskless,
         ];
         (0u8..4, 1u32..4, prop::sample::select(standings)).prop_map(|(id, generation, standing)| {
             Entry {
@@ -435,6 +461,32 @@ mod tests {
             standing: Standing::Joining
         }));
         assert!(roster.has(&id));
+    }
+
+    #[test]
+    fn diskless_board_is_a_member_that_holds_nothing_and_changes_no_placement() {
+        let mut roster = Roster::empty(cluster());
+        roster.set(member(0, 3));
+        roster.set(member(1, 3));
+        let (digest, knowledge) = (roster.digest(), roster.knowledge());
+        let board = Entry {
+            standing: Standing::Diskless,
+            ..member(2, 3)
+        };
+        assert!(roster.set(board.clone()));
+        assert_eq!(roster.digest(), digest);
+        assert_ne!(roster.knowledge(), knowledge);
+        assert!(roster.has(&board.id) && !roster.is_holder(&board.id));
+        assert_eq!((roster.members().count(), roster.holders().count()), (3, 2));
+        assert!(roster.is_settled());
+        // Nobody takes it for a holder on an older word, and it ends without one.
+        assert!(!roster.set(member(2, 3)));
+        assert!(roster.set(Entry {
+            standing: Standing::Left,
+            ..board.clone()
+        }));
+        assert!(!roster.has(&board.id));
+        assert_ne!(roster.digest(), digest);
     }
 
     #[test]

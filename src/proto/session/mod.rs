@@ -161,6 +161,7 @@ mod tests {
             cluster: None,
             established_ms: 0,
             high_water: crate::base::version::Stamp::default(),
+            wall_ms: 0,
             view: 0,
             contact: Contact {
                 id: identity.id(),

@@ -28,6 +28,17 @@ pub struct FreeSpaceLevels {
     pub remove_bytes_min: u64,
 }
 
+impl FreeSpaceLevels {
+    /// Of a store that keeps a board's notes in memory: 2 MiB for all that is written.
+    pub fn in_memory() -> Self {
+        FreeSpaceLevels {
+            put_bytes_min: limit::FREE_BYTES_MEMORY_MIN,
+            put_percent_min: 0,
+            remove_bytes_min: limit::FREE_BYTES_MEMORY_MIN,
+        }
+    }
+}
+
 impl Default for FreeSpaceLevels {
     /// 96 MiB or 5 %, and 32 MiB.
     fn default() -> Self {

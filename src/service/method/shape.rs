@@ -214,6 +214,7 @@ pub(in crate::service) fn standing(standing: Standing) -> &'static str {
         Standing::Leaving => "leaving",
         Standing::Left => "left",
         Standing::Forgotten => "forgotten",
+        Standing::Diskless => "diskless",
     }
 }
 

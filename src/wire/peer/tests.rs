@@ -98,12 +98,13 @@ fn hello() -> impl Strategy<Value = Hello> {
         any::<u64>(),
         any::<u64>(),
         any::<u64>(),
+        any::<u64>(),
     );
     let board = (vec(any::<u8>(), 0..100), name(), contact());
     (fresh, ring, board).prop_map(
         |(
             (versions, nonce, life),
-            (cluster, established_ms, view, stamp),
+            (cluster, established_ms, view, stamp, wall_ms),
             (public_key, name, contact),
         )| {
             Hello {
@@ -115,6 +116,7 @@ fn hello() -> impl Strategy<Value = Hello> {
                 cluster,
                 established_ms,
                 high_water: Stamp(stamp),
+                wall_ms,
                 view,
                 contact,
             }
@@ -129,6 +131,7 @@ fn roster_state() -> impl Strategy<Value = RosterState> {
         Standing::Leaving,
         Standing::Left,
         Standing::Forgotten,
+        Standing::Diskless,
     ]);
     let entry = (id(), any::<u32>(), standing).prop_map(|(id, generation, standing)| Entry {
         id,
@@ -247,7 +250,13 @@ fn operated() -> impl Strategy<Value = Operated> {
 
 fn ring_call() -> impl Strategy<Value = RingCall> {
     prop_oneof![
-        any::<u32>().prop_map(|generation| RingCall::Join { generation }),
+        any::<(u32, Option<[u8; 16]>, bool)>().prop_map(|(generation, cluster, diskless)| {
+            RingCall::Join {
+                generation,
+                cluster: cluster.map(ClusterId),
+                diskless,
+            }
+        }),
         (roster_state(), any::<u64>())
             .prop_map(|(state, digest)| RingCall::Roster { state, digest }),
         any::<u64>().prop_map(RingCall::Digest),
@@ -363,7 +372,7 @@ fn range_page() -> impl Strategy<Value = RangePage> {
 }
 
 fn any_message() -> impl Strategy<Value = Message> {
-    let write = (any::<u64>(), any::<u64>(), any::<bool>(), item());
+    let write = (any::<u64>(), any::<u64>(), any::<(bool, bool)>(), item());
     prop_oneof![
         hello().prop_map(Message::Hello),
         vec(any::<u8>(), 0..80).prop_map(|signature| Message::HelloAck { signature }),
@@ -374,14 +383,21 @@ fn any_message() -> impl Strategy<Value = Message> {
                 second,
             })
         }),
-        (any::<u64>(), bytes(300)).prop_map(|(view, packet)| Message::Swim { view, packet }),
+        (any::<u64>(), any::<u64>(), bytes(300)).prop_map(|(view, wall_ms, packet)| {
+            Message::Swim {
+                view,
+                wall_ms,
+                packet,
+            }
+        }),
         (any::<u64>(), ring_call()).prop_map(|(call, body)| Message::RingCall { call, body }),
         (any::<u64>(), ring_reply()).prop_map(|(call, body)| Message::RingReply { call, body }),
-        write.prop_map(|(operation, view, hint, item)| {
+        write.prop_map(|(operation, view, (hint, taken), item)| {
             Message::ReplicaWrite(ReplicaWrite {
                 operation,
                 view,
                 hint,
+                taken,
                 item,
             })
         }),
@@ -593,9 +609,9 @@ proptest! {
         let read = Message::from_frame(&Frame { kind, payload: payload.clone() });
         match message {
             // What a detector's packet holds is the detector's to check.
-            Message::Swim { view, packet } if payload.len() >= 9 => {
-                let packet = packet.slice(..payload.len() - 9);
-                prop_assert_eq!(read, Ok(Message::Swim { view, packet }));
+            Message::Swim { view, wall_ms, packet } if payload.len() >= 17 => {
+                let packet = packet.slice(..payload.len() - 17);
+                prop_assert_eq!(read, Ok(Message::Swim { view, wall_ms, packet }));
             }
             _ => prop_assert_eq!(read, Err(MessageError::Payload { kind })),
         }
@@ -610,9 +626,9 @@ proptest! {
         let payload = Bytes::from([&payload[..], &more].concat());
         let read = Message::from_frame(&Frame { kind, payload: payload.clone() });
         match message {
-            Message::Swim { view, .. } => {
-                let packet = payload.slice(9..);
-                prop_assert_eq!(read, Ok(Message::Swim { view, packet }));
+            Message::Swim { view, wall_ms, .. } => {
+                let packet = payload.slice(17..);
+                prop_assert_eq!(read, Ok(Message::Swim { view, wall_ms, packet }));
             }
             _ => prop_assert_eq!(read, Err(MessageError::Payload { kind })),
         }

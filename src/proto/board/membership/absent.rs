@@ -38,7 +38,9 @@ impl Board {
             .membership
             .absence
             .overdue(now.time, self.settings.grace_time);
-        for board in overdue {
+        // Only boards that hold copies vote: the others lose nothing by it.
+        let mine = !self.is_diskless();
+        for board in overdue.into_iter().filter(|_| mine) {
             let Some(generation) = self.generation_of(&board) else {
                 continue;
             };
@@ -72,21 +74,21 @@ impl Board {
         RingReply::Same
     }
 
-    /// A majority of the roster gives the board up; the copies restore what it held.
+    /// A majority of those that hold copies gives the board up; the copies restore what it held.
     fn count_votes(&mut self, now: Now, board: &Id) {
         let entry = self.roster.as_ref().and_then(|roster| roster.entry(board));
         let Some(entry) = entry.filter(|entry| entry.standing.belongs()).cloned() else {
             return;
         };
         let (votes, needed) = self.give_up_votes(now, board);
-        if votes < needed {
+        if votes < needed || self.is_last_word(&entry) {
             return;
         }
         self.watch.count("boards_given_up");
         self.change_entry(
             now,
             Entry {
-                standing: Standing::Forgotten,
+                standing: entry.standing.struck_off(),
                 ..entry
             },
         );
@@ -98,11 +100,11 @@ impl Board {
     }
 
     fn give_up_votes(&self, now: Now, board: &Id) -> (usize, usize) {
-        let members = self.member_ids();
+        let holders = self.holder_ids();
         let generation = self.generation_of(board).unwrap_or(0);
         let absence = &self.membership.absence;
-        let votes = absence.votes(now.time, board, generation, &members);
-        (votes, majority(members.len()))
+        let votes = absence.votes(now.time, board, generation, &holders);
+        (votes, majority(holders.len()))
     }
 
     /// What an owner is told of an absent board.
@@ -113,7 +115,7 @@ impl Board {
             after: self.settings.grace_time.saturating_sub(absent),
             votes,
             // Those that are there and would vote in time.
-            present: self.present_others().len() + 1,
+            present: self.present_holders().len() + usize::from(!self.is_diskless()),
             needed,
         })
     }

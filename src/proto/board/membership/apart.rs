@@ -102,7 +102,10 @@ impl Board {
         let wall_ms = now.wall.0.max(drawn.wall_ms());
         let unnoticed = UNNOTICED_TIME.as_millis() as u64;
         let since = drawn.min(Stamp::new(wall_ms.saturating_sub(unnoticed), 0));
-        if self.note_apart(BTreeSet::from([id]), since) {
+        let without_copies = self.absent_members().into_iter();
+        let mut from: BTreeSet<Id> = without_copies.filter(|id| !self.is_holder(id)).collect();
+        from.insert(id);
+        if self.note_apart(from, since) {
             self.persist_roster();
         }
         let since = Stamp::new(wall_ms, 0).max(drawn);
@@ -116,14 +119,18 @@ impl Board {
         }
     }
 
-    /// Whether that changed the note.
+    /// Whether that changed the note. Boards without copies confirm nothing, and being apart from
+    /// them alone is being apart from nobody; what they write for others on their side is theirs.
     fn note_apart(&mut self, mut from: BTreeSet<Id>, since: Stamp) -> bool {
         from.remove(&self.me);
-        let apart = &mut self.membership.apart;
-        apart.unconfirmed.extend(from.iter().copied());
-        if from.is_empty() {
+        let holders = from.iter().filter(|id| self.is_holder(id));
+        let holders: Vec<Id> = holders.copied().collect();
+        let begins = self.membership.apart.note.is_none();
+        if self.is_diskless() || from.is_empty() || (begins && holders.is_empty()) {
             return false;
         }
+        let apart = &mut self.membership.apart;
+        apart.unconfirmed.extend(holders);
         let note = apart.note.get_or_insert_with(|| Apart {
             since: since.0,
             from: BTreeSet::new(),
@@ -158,7 +165,7 @@ impl Board {
         let apart = &mut self.membership.apart;
         apart.unconfirmed.retain(|id| members.contains(id));
         let whole = apart.unconfirmed.is_empty() && self.handover.pending().0 == 0;
-        if whole && !self.is_behind() && self.absent_members().is_empty() {
+        if whole && !self.is_behind() && self.absent_holders().is_empty() {
             self.membership.apart.note = None;
             self.persist_roster();
         }
@@ -182,7 +189,7 @@ impl Board {
             true => {
                 let roster = self.roster.as_ref();
                 let copies = roster.map_or(1, |roster| usize::from(roster.cluster().copies));
-                copies.min(self.member_ids().len()) - self.write_quorum()
+                copies.min(self.holder_ids().len()) - self.write_quorum()
             }
             false => 0,
         }
@@ -193,6 +200,12 @@ impl Board {
         match self.membership.apart.returning {
             Returning::No => {
                 self.watch.count("returns");
+                if self.is_diskless() {
+                    // It has nothing to offer.
+                    self.membership.apart.returning = Returning::Discarding;
+                    self.rearm(now.time, Timer::Consider);
+                    return;
+                }
                 self.membership.apart.returning = Returning::Offering;
                 self.abandon_pass();
                 self.hurry_handover(now);

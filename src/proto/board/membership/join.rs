@@ -21,21 +21,27 @@ impl Board {
             .as_ref()
             .and_then(|roster| roster.entry(&self.me));
         let generation = mine.map_or(0, |entry| entry.generation);
-        self.ring_call(
-            now,
-            sponsor,
-            RingCall::Join { generation },
-            CallPurpose::Join,
-        );
+        let roster = self.roster.as_ref().filter(|_| self.phase == Phase::Joined);
+        let body = RingCall::Join {
+            generation,
+            cluster: roster.map(|roster| roster.cluster().id),
+            diskless: self.is_diskless(),
+        };
+        self.ring_call(now, sponsor, body, CallPurpose::Join);
     }
 
-    /// A board asks to be admitted.
+    /// A board asks to be admitted, whose last membership was of this generation; in the ring of
+    /// that id, if it belongs to one.
     pub(in crate::proto::board) fn admit(
         &mut self,
         now: Now,
         from: Id,
-        generation: u32,
+        (generation, cluster): (u32, Option<ClusterId>),
+        diskless: bool,
     ) -> RingReply {
+        if diskless {
+            self.note_diskless(now, &from);
+        }
         let Some(roster) = self.roster.as_ref().filter(|_| self.phase == Phase::Joined) else {
             return RingReply::Refused("this board is in no ring itself; ask again".into());
         };
@@ -43,11 +49,24 @@ impl Board {
             let reason = format!("the ring has {} boards, more do not fit", limit::ROSTER_MAX);
             return RingReply::Refused(reason);
         }
+        if let Some(reason) = self.why_not_diskless(diskless) {
+            return RingReply::Refused(reason);
+        }
         if let Some(nearer) = self.nearer_to(&from) {
             return RingReply::Nearer(nearer);
         }
         let known = roster.entry(&from);
-        let again = known.is_some_and(|e| e.standing.belongs() && e.generation > generation);
+        let is_ours = known.is_some_and(|e| e.standing.belongs() && e.generation == generation);
+        if is_ours && cluster == Some(roster.cluster().id) {
+            // It asked while this board was in another ring, which the asker was about to join.
+            return RingReply::Same;
+        }
+        let standing = match diskless {
+            true => Standing::Diskless,
+            false => Standing::Joining,
+        };
+        let same = |e: &Entry| e.standing.belongs() && e.standing.holds() != diskless;
+        let again = known.is_some_and(|e| same(e) && e.generation > generation);
         if !again {
             let last = known.map_or(0, |entry| entry.generation);
             if known.is_none() && generation > 0 {
@@ -59,7 +78,7 @@ impl Board {
                 Entry {
                     id: from,
                     generation,
-                    standing: Standing::Joining,
+                    standing,
                 },
             );
         }
@@ -95,6 +114,7 @@ impl Board {
             Some(RingReply::Roster(state)) => self.adopt(now, from, state),
             Some(RingReply::Nearer(contact)) => self.ask_nearer(now, contact),
             Some(RingReply::Refused(reason)) => {
+                self.membership.refused = Some(reason.clone());
                 if let Some(call) = self.membership.join_call.take() {
                     self.out.answer(call, Err(CallError::unavailable(reason)));
                 }
@@ -137,6 +157,7 @@ impl Board {
         self.phase = Phase::Joined;
         self.membership.establish(now);
         self.membership.join_address = None;
+        self.membership.refused = None;
         self.join_ring_at(now, sponsor, ended.is_some());
         self.membership.answered.clear();
         self.membership.asked.clear();
@@ -154,6 +175,10 @@ impl Board {
             let strangers: Vec<Id> = strangers.collect();
             self.note_strangers(now, &strangers);
             self.apart_from_ring(strangers);
+            if self.is_diskless() {
+                // A ring follows a board that holds its data.
+                return self.answer_join_call();
+            }
             // The others of the ring that ended follow.
             let others: Vec<Id> = former
                 .members()
@@ -164,6 +189,10 @@ impl Board {
                 self.push_roster(now, &other, CallPurpose::Exchange);
             }
         }
+        self.answer_join_call();
+    }
+
+    fn answer_join_call(&mut self) {
         if let Some(call) = self.membership.join_call.take() {
             let reply = self.joined_reply();
             self.out.answer(call, Ok(reply));
@@ -216,7 +245,7 @@ impl Board {
 
     /// Asks those who held this board's ranges so far for what it should have.
     pub(in crate::proto::board) fn ask_holders(&mut self, now: Now) {
-        if self.phase != Phase::Joined {
+        if self.phase != Phase::Joined || self.is_diskless() {
             return;
         }
         let Some(view) = self.view() else { return };

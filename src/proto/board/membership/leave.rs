@@ -24,6 +24,9 @@ impl Board {
         if self.membership.leaving != Leaving::No {
             return Err(CallError::unavailable("this board is leaving already"));
         }
+        if self.is_diskless() {
+            return self.leave_with_nothing(now, call);
+        }
         if !self.has_takers() {
             return Err(CallError::unavailable(
                 "no other board is there to take over; there is `roundel leave --immediate`",
@@ -154,7 +157,7 @@ impl Board {
 
     fn why_not_left(&self) -> String {
         let absent: Vec<String> = self
-            .absent_members()
+            .absent_holders()
             .iter()
             .map(|id| self.name_of(id))
             .collect();
@@ -216,10 +219,19 @@ impl Board {
                 id.short()
             )));
         }
+        if self.is_last_word(&entry) {
+            return Err(CallError::Invalid(format!(
+                "board {} cannot be forgotten: no other board has the data of this ring; plug it \
+                 in again. If it is lost for good, begin a new ring: stop the boards that are \
+                 left, move their data directories away (a board without a data partition loses \
+                 power instead) and start them",
+                id.short()
+            )));
+        }
         self.change_entry(
             now,
             Entry {
-                standing: Standing::Forgotten,
+                standing: entry.standing.struck_off(),
                 ..entry
             },
         );

@@ -15,6 +15,7 @@
 
 mod absent;
 mod apart;
+mod diskless;
 mod join;
 mod leave;
 
@@ -70,6 +71,8 @@ struct Heard {
     endpoint: SocketAddr,
     at: Time,
     first: Time,
+    /// It said that it has nothing to keep copies on, so it founds nothing.
+    diskless: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +95,8 @@ pub(super) struct Membership {
     /// Times this board was sent on to another since it began to ask.
     join_hops: u32,
     join_call: Option<CallId>,
+    /// Why the ring that was asked last did not admit this board.
+    refused: Option<String>,
     join_address: Option<SocketAddr>,
     founding: bool,
     reconnect_ms: u64,
@@ -128,6 +133,7 @@ impl Default for Membership {
             joining: None,
             join_hops: 0,
             join_call: None,
+            refused: None,
             join_address: None,
             founding: false,
             reconnect_ms: RECONNECT_MS.0,
@@ -273,7 +279,7 @@ impl Board {
         self.resume_ring(now);
         self.apart_at_start();
         self.count_absence(now);
-        let alone = self.member_ids() == [self.me];
+        let alone = self.holder_ids() == [self.me];
         if alone {
             self.membership.establish(now);
         }
@@ -290,7 +296,7 @@ impl Board {
     /// should have.
     pub(in crate::proto::board) fn catch_up(&mut self) {
         let me = self.me;
-        let others = self.member_ids().into_iter().filter(|id| *id != me);
+        let others = self.holder_ids().into_iter().filter(|id| *id != me);
         self.membership.unheard = others.collect();
         self.membership.answered.clear();
         self.membership.asked.clear();
@@ -303,7 +309,7 @@ impl Board {
             .roster
             .as_ref()
             .map_or(1, |r| usize::from(r.cluster().copies));
-        needed(copies.min(self.member_ids().len()), Consistency::Quorum)
+        needed(copies.min(self.holder_ids().len()), Consistency::Quorum)
     }
 
     /// Unheard boards with which this one shares keys.
@@ -331,12 +337,12 @@ impl Board {
 
     /// Another board has been heard, or is gone: perhaps that was enough.
     pub(in crate::proto::board) fn heard_enough(&mut self) {
-        let belongs: BTreeSet<Id> = self.member_ids().into_iter().collect();
-        self.membership.unheard.retain(|id| belongs.contains(id));
+        let holders: BTreeSet<Id> = self.holder_ids().into_iter().collect();
+        self.membership.unheard.retain(|id| holders.contains(id));
         if self.unheard_partners() < self.write_quorum() {
             self.membership.resumed = false;
             let waits = self.membership.unheard.iter().any(|id| self.is_present(id));
-            let split = self.absent_members().len() >= self.write_quorum();
+            let split = self.absent_holders().len() >= self.write_quorum();
             self.membership.was_split &= waits || split;
         }
     }
@@ -384,12 +390,14 @@ impl Board {
             _ => endpoint,
         };
         let first = heard.get(&id).map_or(now.time, |heard| heard.first);
+        let diskless = heard.get(&id).is_some_and(|heard| heard.diskless);
         heard.insert(
             id,
             Heard {
                 endpoint,
                 at: now.time,
                 first,
+                diskless,
             },
         );
     }
@@ -480,10 +488,11 @@ impl Board {
         let patient = |heard: &Heard| now.time.since(heard.first) < LOWER_PATIENCE;
         let lower = lowest_first
             .iter()
-            .any(|(id, h)| *id < self.me && (patient(h) || self.links.is_up(id)));
+            .any(|(id, h)| !h.diskless && *id < self.me && (patient(h) || self.links.is_up(id)));
         let waited = now.time.since(self.membership.since);
         let delay = if wanted { LOWER_PATIENCE } else { FOUND_DELAY };
         if !lower
+            && !self.is_diskless()
             && waited >= delay
             && (self.links.opening() == 0 || waited >= delay + OPENING_PATIENCE)
         {
@@ -543,7 +552,10 @@ impl Board {
         );
         match (self.phase.clone(), &hello.cluster) {
             (Phase::Alone, Some(_)) => self.ask_to_join(now, &peer),
-            (Phase::Alone, None) => self.rearm(now.time, Timer::Consider),
+            (Phase::Alone, None) => {
+                self.tell_diskless(now, &peer);
+                self.rearm(now.time, Timer::Consider);
+            }
             (Phase::Joined, theirs) => {
                 let Some(roster) = self.roster.as_ref() else {
                     return;
@@ -551,6 +563,7 @@ impl Board {
                 let mine = roster.cluster().clone();
                 if roster.has(&peer) {
                     self.member_up(now, &hello.contact);
+                    self.hello_heard(&peer);
                     if self.membership.is_returning() {
                         self.hurry_handover(now);
                     }
@@ -561,6 +574,7 @@ impl Board {
                     }
                     Some(_) if hello.view != self.knowledge() => self.exchange(now, &peer),
                     Some(_) => {}
+                    None if self.is_stranded() => self.tell_diskless(now, &peer),
                     // It belongs to nothing: this is where it can join.
                     None => self.push_roster(now, &peer, CallPurpose::Exchange),
                 }
@@ -607,7 +621,9 @@ impl Board {
                     if self.membership.apart.is_unconfirmed(&id) {
                         self.handover.note_lagging(id);
                     }
-                    self.copy_is_back(now, id);
+                    if self.is_holder(&id) {
+                        self.copy_is_back(now, id);
+                    }
                     self.rearm(now.time + Duration::from_millis(20), Timer::Ask);
                 }
             }
@@ -617,19 +633,19 @@ impl Board {
             Finding::Down(id) => {
                 self.pointers = None;
                 self.watch.down(now.time, id);
-                self.membership.answered.remove(&id);
-                self.membership.asked.remove(&id);
-                self.membership.unheard.insert(id);
-                self.membership.was_split |= self.absent_members().len() >= self.write_quorum();
                 self.drop_link_to(now, &id);
-                self.suspect_copies();
-                self.collect_anew();
-                if self.roster.as_ref().is_some_and(|roster| roster.has(&id)) {
+                let standing = self.standing_of(&id);
+                if standing != Some(Standing::Diskless) {
+                    self.holder_down(id);
+                }
+                if standing.is_some_and(Standing::belongs) {
                     self.out.events.push_back(Event::NodeDown(id));
                     self.apart_from(now, id);
                     self.copy_gone(now, &id);
                     self.peer_failed(now, &id);
-                    self.want_handover(now);
+                    if self.is_holder(&id) {
+                        self.want_handover(now);
+                    }
                     self.membership.reconnect_ms = RECONNECT_MS.0;
                     self.rearm(now.time + Duration::from_millis(500), Timer::Reconnect);
                 }
@@ -642,6 +658,19 @@ impl Board {
             }
             Finding::Voted(suspicion) => self.tell_of_suspicion(&suspicion),
         }
+    }
+
+    /// A board that holds copies (or did, or may) went down: what it had and heard is in doubt.
+    fn holder_down(&mut self, id: Id) {
+        self.membership.answered.remove(&id);
+        self.membership.asked.remove(&id);
+        self.membership.unheard.insert(id);
+        if !self.is_diskless() {
+            let split = self.absent_holders().len() >= self.write_quorum();
+            self.membership.was_split |= split;
+        }
+        self.suspect_copies();
+        self.collect_anew();
     }
 
     fn tell_of_suspicion(&mut self, suspicion: &Suspicion) {

@@ -44,7 +44,9 @@ impl Board {
         let more = match result {
             ReadResult::Found(record) => {
                 if let Some(record) = &record
-                    && !self.clock.is_future(record.version.stamp, now.wall)
+                    && !self
+                        .clock
+                        .is_future(record.version.stamp, now, &self.others)
                 {
                     self.clock.observe(record.version.stamp);
                 }
@@ -125,11 +127,6 @@ impl Board {
                 writing.write.stored(&from);
                 Vec::new()
             }
-            WriteResult::Newer(version) if self.clock.is_future(version.stamp, now.wall) => {
-                // Written by a board whose clock ran ahead: not to be followed.
-                self.watch.count("stamps_refused");
-                writing.write.failed(&from)
-            }
             WriteResult::Newer(version) => {
                 self.clock.observe(version.stamp);
                 self.write_again(now, id);
@@ -173,36 +170,32 @@ impl Board {
         self.judge(now, id);
     }
 
+    /// So many other clocks together set this board's clock back.
+    pub(super) fn clocks_that_correct(&self) -> usize {
+        let needed = crate::proto::replication::needed(limit::COPIES_MAX, Consistency::Quorum);
+        let boards = self.view.as_ref().map(|view| view.new_boards().len());
+        needed
+            .min(boards.unwrap_or(needed).saturating_sub(1))
+            .max(1)
+    }
+
     /// Two copies or more say this board's clock is ahead: it is set back to their median.
     pub(super) fn clock_was_refused(&mut self, now: Now, id: u64) -> bool {
+        let enough = self.clocks_that_correct();
         let Some(operation) = self.operations.running.get_mut(&id) else {
             return false;
         };
         let Step::Writing(writing) = &mut operation.step else {
             return false;
         };
-        let needed = crate::proto::replication::needed(limit::COPIES_MAX, Consistency::Quorum);
-        let copies = self
-            .view
-            .as_ref()
-            .map_or(needed, |view| view.new_boards().len());
-        if writing.future_ms.len() < needed.min(copies.saturating_sub(1)).max(1) {
+        let stamp = writing.item.record.version.stamp;
+        // What another board has taken may be acknowledged: it is not taken back.
+        if writing.future_ms.len() < enough || !self.clock.is_untested(stamp) {
             return false;
         }
         writing.future_ms.sort_unstable();
         let median = writing.future_ms[writing.future_ms.len() / 2];
         self.clock.correct(now.wall, median);
-        // The own copy took the stamp before the others refused it.
-        let changes = vec![Change::Drop {
-            key: writing.item.key.clone(),
-            version: writing.item.record.version,
-        }];
-        let batch = Batch {
-            changes,
-            high_water: None,
-        };
-        let store = self.out.store(batch);
-        self.stores.insert(store, StorePurpose::Dropped(0));
         self.watch.count("clock_corrections");
         self.write_again(now, id);
         true

@@ -23,7 +23,7 @@ use crate::base::call::{CallError, CallId, Consistency, Coverage, Reply, WriteOu
 use crate::base::id::Id;
 use crate::base::item::{Item, Key, Record, Value};
 use crate::base::limit;
-use crate::base::store::{Batch, Change, Load, Loaded, Outcome, StoreError};
+use crate::base::store::{Load, Loaded, Outcome, StoreError};
 use crate::base::time::{Now, Time};
 use crate::base::version::{Stamp, Version};
 use crate::proto::placement::CopySets;
@@ -233,7 +233,7 @@ impl Board {
         let Some((sets, substitutes)) = self.layout(&key) else {
             return;
         };
-        let absent = self.absent_members();
+        let absent = self.absent_holders();
         let mut read = Read::new(sets.sets, consistency, substitutes, absent);
         self.operations.slow.retain(|_, until| *until > now.time);
         let asks = read.start(&self.me, |id| self.operations.slow.contains_key(id));
@@ -306,6 +306,10 @@ impl Board {
                     self.operation_waits(now, id);
                     return;
                 }
+                let enough = self.clocks_that_correct();
+                if self.clock.align(now, &self.others, enough) {
+                    self.watch.count("clock_corrections");
+                }
                 let stamp = self.clock.draw(now.wall);
                 (
                     Record {
@@ -339,6 +343,7 @@ impl Board {
 
     fn ask_to_write(&mut self, now: Now, id: u64, item: &Item, asks: Vec<Ask>) {
         let view = self.agreement([&item.key]);
+        let taken = self.is_taken(&item.record.version);
         let counted = self.view.as_ref().map_or(1, |view| view.new_boards().len());
         let mut own = None;
         let mut sent = Vec::new();
@@ -367,6 +372,7 @@ impl Board {
                     operation,
                     view,
                     hint,
+                    taken,
                     item: item.clone(),
                 };
                 sent.push((to, Message::ReplicaWrite(write)));

@@ -68,7 +68,7 @@ impl Board {
         };
         let slow: Vec<Id> = match &operation.step {
             Step::Reading(read) => self
-                .present_others()
+                .present_holders()
                 .into_iter()
                 .filter(|id| read.is_outstanding(id))
                 .collect(),

@@ -50,7 +50,8 @@ export function show({ node, cluster, stats, age }) {
   const problems = [...stats.problems];
   for (const board of all) {
     const standing = standingOf(board);
-    if (standing.shape === 'square') problems.push(`${called(board)} is ${standing.word}.`);
+    const why = standing.word === 'diskless' ? ': it has no data partition and keeps no copies' : '';
+    if (standing.shape === 'square') problems.push(`${called(board)} is ${standing.word}${why}.`);
   }
   facts('health-wrong', problems.length ? problems : ['nothing'], problems.length ? 'bad' : 'good');
 }
@@ -64,10 +65,13 @@ function givingUp(board, age) {
 }
 
 function replicated(cluster, stats) {
-  const copies = Math.max(1, Math.min(cluster.copies ?? 1, cluster.nodes.length));
+  const holders = cluster.nodes.filter((board) => board.standing !== 'diskless').length;
+  const copies = Math.max(1, Math.min(cluster.copies ?? 1, holders));
   const pending = stats.handover_pending ? `; ${many(stats.handover_pending, 'key')} on the way to other boards` : '';
   const keys = many(stats.items, 'key');
-  if (stats.under_replicated > 0) {
+  if (stats.store === 'diskless') {
+    fact('health-copies', `not here: each key is on ${copies} of the other boards`, 'warn');
+  } else if (stats.under_replicated > 0) {
     fact('health-copies', `no: ${stats.under_replicated} of ${keys} here lack a copy${pending}`, 'warn');
   } else if (copies === 1) {
     fact('health-copies', `no: ${keys}, on this board only; add a board`, 'warn');
