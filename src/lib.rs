@@ -80,7 +80,7 @@
 //! base/      id (points, intervals)  cell (grain of placement)  tree (hash tree)  item  version
 //!            member  call  store  hint  endpoint  time  rng  limit
 //! wire/      frame (framing)  peer (messages between boards)  httpu  ssdp/  xml  description
-//!            jsonrpc/
+//!            scpd  soap  gena  jsonrpc/
 //! security/  identity          telemetry/  counters, operation config/  file  valid  spoken
 //! proto/
 //!   board/        the composite: membership/ (found, join, merge, leave, forget), operation/
@@ -90,19 +90,22 @@
 //!                 routing (mode partial: the machine's questions carried, joins, lookups),
 //!                 overview (what it says of itself), outbox; world, scenario*: its tests
 //!   ssdp/         advertiser  searcher  cache         session/      the hello
+//!   gena/         subscriptions to events
 //!   roster/       who belongs, a CRDT                 detector/     SWIM, votes: who is there
 //!   placement/    roster → copies of a key            replication/  one write or read: decided
 //!   ring/         pointers, structure chord | mesh,   clock/        hybrid (versions), lamport
 //!                 partial/ (Zave's Chord)
 //! service/   rpc (one document)  method/ (the table)  destination (other boards)  chord (ring
-//!            messages)  guard (refusals)  route  health  failure (errors → codes)
-//!            journal (what happened)  web/ (the page: document, feed, assets/)
-//! runtime/   driver  stream  udp  http/  discovery/  store/ (flash)  link (netlink)  datadir
-//!            identity  counters  client  probe (doctor)
+//!            messages)  device/ (UPnP's table of actions)  control (SOAP)  subscribe (GENA)
+//!            guard (refusals)  route  health  failure (errors → codes)  journal (what happened)
+//!            web/ (the page: document, feed, assets/)
+//! runtime/   driver  stream  udp  http/  discovery/  gena (events)  store/ (flash)  link (netlink)
+//!            datadir  identity  counters  client  probe (doctor)
 //! node/      mod (start, serve, stop)  bind  event  registry
 //! cli/       run  demo/  put  get  remove  list  status  ring  nodes  call  search  join  leave
 //!            doctor/  export  import  completions  man, and what they share
-//! tests/     tidy/ (this page's rules)  conformance/ (SSDP, HTTP, JSON-RPC, ring messages)
+//! tests/     tidy/ (this page's rules)  conformance/ (SSDP, HTTP, JSON-RPC, ring messages, UPnP
+//!            and its linter)  control_point/ (foreign UPnP clients)
 //!            readme/ (its commands)  cli  daemon/ (one real board and its disk)
 //!            scale/ (rings of thousands, mode partial)  lan/ (real boards in namespaces)
 //!            sim/ (the seeded simulator)  disk/ (real boards on media that fail)
@@ -235,6 +238,19 @@
 //!   missing, write that, drop when every copy has confirmed.* Rejected: a mechanism for each; four
 //!   ways to lose an item instead of one to get right.
 //!
+//! **UPnP**
+//!
+//! - *An action is a JSON-RPC method under another name*: one table ([`service::device`]) maps
+//!   their arguments, and documents, SOAP and the README come from it. Rejected: handlers of their
+//!   own; two ways to do a thing drift apart, and so do their refusals.
+//! - *Results that are lists go as JSON in a string, ids and versions as strings, bytes as
+//!   `bin.base64`.* Rejected: CSV lists and vendor types, which strict clients cannot read.
+//! - *Events are sent only to the address that subscribed, and never because of a datagram.*
+//!   Rejected: any CALLBACK, as UDA 2.0 allows; a board would send what others tell it to
+//!   (CallStranger).
+//! - *Values are looked at when the driver says that something changed, and only while somebody
+//!   subscribes.* Rejected: a timer, and a machine that publishes whether or not anybody listens.
+//!
 //! **Runtime**
 //!
 //! - *The store is `fjall` behind a narrow contract ([`base::store`]), one committer thread, group
@@ -258,11 +274,10 @@
 //! - *Consensus and strong operations*: `proto/consensus`, joined in `proto/board`; `Consistency`
 //!   in [`base::call`] grows.
 //! - *Cluster keys, a MAC on frames*: `security`, and `proto/session` for the hello;
-//!   `service/guard.rs` refuses; `Scope` in the method table says who may do what.
+//!   `service/guard.rs` refuses; `Scope` in the method table says who may do what, and
+//!   `service/control.rs` asks it where SOAP may do less (`upnp.write`).
 //! - *Scripts, routes, timers*: a layer `script` between `proto` and `service`; the worker process
 //!   in `runtime`.
-//! - *UPnP services and events*: `wire` for SCPD, SOAP and GENA, `service/device.rs`;
-//!   `wire/description.rs` lists a service once its URLs answer.
 //! - *Other encodings, S3*: `wire` for the bytes, `service` for the meaning.
 //! - *The relay, bridges between sites*: `proto/relay`, `proto/bridge`.
 

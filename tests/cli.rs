@@ -624,7 +624,8 @@ fn the_readme_shows_every_verb_and_every_method_with_its_answer() {
             "line {}: no answer follows",
             call + 2
         );
-        if let Some((_, body)) = lines[*call].split_once(" -d '") {
+        let json = lines[*call].contains("application/json");
+        if let Some((_, body)) = lines[*call].split_once(" -d '").filter(|_| json) {
             let body = body.strip_suffix('\'').unwrap();
             serde_json::from_str::<Value>(body).unwrap();
         }

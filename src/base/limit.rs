@@ -123,6 +123,35 @@ pub const SSDP_REJOIN_INTERVAL: Duration = Duration::from_secs(180);
 /// Devices one standalone search collects.
 pub const SSDP_FOUND_MAX: usize = 4_096;
 
+/// Devices whose descriptions one search fetches at the same time.
+pub const DESCRIPTION_FETCHES_MAX: usize = 8;
+/// A device has this long to hand out its description.
+pub const DESCRIPTION_TIME_MAX: Duration = Duration::from_secs(3);
+
+/// Subscriptions to events, in all: each may hold a connection and a few events.
+pub const GENA_SUBSCRIPTIONS_MAX: usize = 32;
+/// URLs of a subscription's CALLBACK; they are tried in order.
+pub const GENA_CALLBACKS_MAX: usize = 2;
+/// Bytes of a CALLBACK: its URLs, each as long as a LOCATION may be.
+pub const GENA_CALLBACK_BYTES_MAX: usize = GENA_CALLBACKS_MAX * 512;
+/// A subscription holds for at least this, seconds: renewing costs more than a shorter one saves.
+pub const GENA_SECONDS_MIN: u32 = 30;
+/// A subscription holds for at most this, seconds (UDA 2.0 §4.1.1): a subscriber that is gone
+/// gives its place back.
+pub const GENA_SECONDS_MAX: u32 = 1_800;
+/// A variable is told at most so often (UDA 2.0 §4.3 has it for moderated variables).
+pub const GENA_EVENT_INTERVAL_MIN: Duration = Duration::from_millis(200);
+/// The first event waits for this, so that the answer to the subscription is there before it.
+pub const GENA_FIRST_DELAY: Duration = Duration::from_millis(50);
+/// A subscriber answers an event within this (UDA 2.0 §4.3.1).
+pub const GENA_DELIVERY_TIME_MAX: Duration = Duration::from_secs(30);
+/// Events that wait for one subscriber; the oldest goes and leaves a gap in SEQ.
+pub const GENA_QUEUE_MAX: usize = 8;
+/// Events in a row that reach none of a subscriber's URLs end its subscription.
+pub const GENA_FAILURES_MAX: u32 = 3;
+/// Subscribe, renew and cancel requests that wait for the publisher.
+pub const GENA_REQUESTS_MAX: usize = 64;
+
 /// Links to other boards held open at once.
 pub const LINKS_MAX: usize = 2 * ROSTER_MAX;
 /// Bytes that wait for a link to open or to drain.

@@ -33,6 +33,7 @@ use crate::runtime::counters::{self, Counters};
 use crate::runtime::datadir::{self, DataDir, DataDirError};
 use crate::runtime::discovery::{self, Discovery, Notice};
 use crate::runtime::driver::{Clock, Driver, Handle, Parts, Report};
+use crate::runtime::gena;
 use crate::runtime::http;
 use crate::runtime::identity::{self as identity_file, IdentityFileError};
 use crate::runtime::link::{self, InterfaceAddress};
@@ -40,7 +41,7 @@ use crate::runtime::memorydir::{self, MemoryDirError};
 use crate::runtime::store::{FreeSpaceLevels, OpenError, Options, Store};
 use crate::runtime::udp::Udp;
 use crate::security::identity::{Identity, IdentityError, Signer};
-use crate::service::{self, Facts, Service};
+use crate::service::{self, Facts, Publisher, Service, device};
 use crate::telemetry;
 use crate::wire::description::Description;
 
@@ -253,6 +254,7 @@ struct Who {
     counters: Counters,
     seed: [u8; 32],
     endpoint: SocketAddr,
+    description: Description,
 }
 
 /// The machine, before its store is open.
@@ -360,6 +362,7 @@ impl Node {
         let name = config.name.clone().unwrap_or_else(|| spoken_name(&id));
         let who = Who {
             id,
+            description: device::describe(&id, &name),
             name,
             counters: start.counters,
             seed,
@@ -380,7 +383,8 @@ impl Node {
         let (driver, handle) = drive(board, store, udp.clone(), accepted, reports_in);
         let driver = tokio::spawn(driver.run());
         let discovery = Arc::new(RwLock::new(None::<Arc<Discovery>>));
-        let service = Service::new(handle.clone(), facts(&config, &who, &discovery));
+        let publisher = gena::start(handle.clone(), handle.changes(), seeded(seed, 2));
+        let service = Service::new(handle.clone(), facts(&config, &who, &discovery, publisher));
         let members = event::Members::default();
         let stop_http = serve_http(bound.listeners, &service, &members, &frames, &udp);
         let (notices_in, notices) = mpsc::channel(NOTICES_WAITING);
@@ -443,6 +447,7 @@ impl Node {
             boot: counters.boot,
             bootid: counters.bootid,
             name: self.who.name.clone(),
+            description: self.who.description.clone(),
             listen: self.config.ssdp.listen,
             search: self.config.ssdp.search,
             advertise: self.config.ssdp.advertise,
@@ -651,9 +656,14 @@ async fn send_posts(mut posts: mpsc::Receiver<service::exchange::Post>, udp: Arc
     }
 }
 
-fn facts(config: &Config, who: &Who, discovery: &Arc<RwLock<Option<Arc<Discovery>>>>) -> Facts {
+fn facts(
+    config: &Config,
+    who: &Who,
+    discovery: &Arc<RwLock<Option<Arc<Discovery>>>>,
+    publisher: Publisher,
+) -> Facts {
     let heard = discovery.clone();
-    let description = Bytes::from(Description::of_board(&who.id, &who.name).emit());
+    let description = Bytes::from(who.description.emit());
     Facts {
         id: who.id,
         name: who.name.clone(),
@@ -665,6 +675,9 @@ fn facts(config: &Config, who: &Who, discovery: &Arc<RwLock<Option<Arc<Discovery
             .expect("a configuration is written as JSON"),
         hosts: config.hosts.clone(),
         description_xml: Arc::new(move |_| description.clone()),
+        config_id: who.description.config_id,
+        server: discovery::software(),
+        publisher,
         discovered: Arc::new(move || {
             let discovery = heard.read().expect("nobody panics with it");
             let heard = discovery.as_ref().map(|d| d.heard()).unwrap_or_default();

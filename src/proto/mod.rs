@@ -4,6 +4,7 @@
 pub mod board;
 pub mod clock;
 pub mod detector;
+pub mod gena;
 pub mod placement;
 pub mod replication;
 pub mod ring;

@@ -1,7 +1,7 @@
 //! A small HTTP client: numeric addresses, one request at a time, an optional kept connection.
 //!
-//! It follows no redirects and resolves no names. The command line and replies to elsewhere use
-//! it; boards speak frames to each other.
+//! It follows no redirects and resolves no names. The command line, replies to elsewhere and events
+//! for subscribers use it; boards speak frames to each other.
 
 use std::io;
 use std::time::Duration;
@@ -33,9 +33,9 @@ pub enum ClientError {
     /// The other side broke off, or does not speak HTTP; whether it was carried out is unknown.
     #[error("{0} broke the exchange off: {1}")]
     Broken(SocketAddr, #[source] hyper::Error),
-    /// The answer is larger than any of ours.
-    #[error("{0} answered more than {ANSWER_BYTES_MAX} bytes")]
-    TooLarge(SocketAddr),
+    /// The answer is larger than what was asked for can be.
+    #[error("{0} answered more than {1} bytes")]
+    TooLarge(SocketAddr, usize),
     /// The path or content type cannot stand in a request: the caller.
     #[error("the request cannot be written: {0}")]
     Request(#[from] hyper::http::Error),
@@ -45,13 +45,23 @@ pub enum ClientError {
 #[derive(Debug)]
 pub struct Connection {
     to: SocketAddr,
+    answer_bytes_max: usize,
     sender: Option<http1::SendRequest<Full<Bytes>>>,
 }
 
 impl Connection {
     /// Remembers where to connect; connects with the first request.
     pub fn new(to: SocketAddr) -> Self {
-        Connection { to, sender: None }
+        Connection::bounded(to, ANSWER_BYTES_MAX)
+    }
+
+    /// The same, for answers of so many bytes at most.
+    pub fn bounded(to: SocketAddr, answer_bytes_max: usize) -> Self {
+        Connection {
+            to,
+            answer_bytes_max,
+            sender: None,
+        }
     }
 
     /// Sends a request and waits for all of the answer.
@@ -83,6 +93,26 @@ impl Connection {
     ) -> Result<(u16, Bytes), ClientError> {
         let request = self.request(Method::GET, path).body(Full::default())?;
         self.send(request, time_max).await
+    }
+
+    /// Sends a request of any method with these header fields.
+    ///
+    /// # Errors
+    /// As [`Connection::post`].
+    pub async fn ask(
+        &mut self,
+        method: Method,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: Bytes,
+        time_max: Duration,
+    ) -> Result<(u16, Bytes), ClientError> {
+        let request = fields
+            .iter()
+            .fold(self.request(method, path), |request, (name, value)| {
+                request.header(*name, *value)
+            });
+        self.send(request.body(Full::new(body))?, time_max).await
     }
 
     fn request(&self, method: Method, path: &str) -> hyper::http::request::Builder {
@@ -129,8 +159,8 @@ impl Connection {
         let mut body = BytesMut::new();
         while let Some(frame) = response.body_mut().frame().await {
             if let Ok(data) = frame.map_err(broken)?.into_data() {
-                if body.len() + data.len() > ANSWER_BYTES_MAX {
-                    return Err(ClientError::TooLarge(to));
+                if body.len() + data.len() > self.answer_bytes_max {
+                    return Err(ClientError::TooLarge(to, self.answer_bytes_max));
                 }
                 body.extend_from_slice(&data);
             }

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::store::{State, Store, StoreReply};
@@ -39,6 +39,7 @@ const CALLS_WAITING_MAX: usize = limit::OPERATIONS_MAX;
 pub struct Handle {
     calls: mpsc::Sender<(Call, oneshot::Sender<Result<Reply, CallError>>)>,
     orders: mpsc::UnboundedSender<Order>,
+    changes: watch::Receiver<()>,
 }
 
 /// What else the driver can be told.
@@ -88,6 +89,12 @@ impl Handle {
             calls.send((call, answer)).await.map_err(|_| gone())?;
             reply.await.map_err(|_| gone())?
         }
+    }
+
+    /// Changes each time something happened that an overview may show: boards came or went, or
+    /// something was stored. Costs nothing while nobody waits for it.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.clone()
     }
 
     /// Discovery heard something.
@@ -154,6 +161,7 @@ pub struct Driver {
     streams: mpsc::UnboundedReceiver<(LinkId, StreamEvent)>,
     stream_events: mpsc::UnboundedSender<(LinkId, StreamEvent)>,
     reports: mpsc::UnboundedSender<Report>,
+    changed: watch::Sender<()>,
     writers: BTreeMap<LinkId, stream::Writer>,
     next_incoming: u64,
     next_call: u64,
@@ -216,6 +224,7 @@ impl Driver {
         let (calls_in, calls) = mpsc::channel(CALLS_WAITING_MAX);
         let (orders_in, orders) = mpsc::unbounded_channel();
         let (stream_events, streams) = mpsc::unbounded_channel();
+        let (changed, changes) = watch::channel(());
         let driver = Driver {
             board: parts.board,
             clock: parts.clock,
@@ -228,6 +237,7 @@ impl Driver {
             streams,
             stream_events,
             reports: parts.reports,
+            changed,
             writers: BTreeMap::new(),
             next_incoming: 0,
             next_call: 0,
@@ -240,6 +250,7 @@ impl Driver {
             Handle {
                 calls: calls_in,
                 orders: orders_in,
+                changes,
             },
         )
     }
@@ -342,6 +353,7 @@ impl Driver {
                     }
                 }
                 self.board.handle_stored(now, id, result);
+                self.changed.send_replace(());
             }
         }
     }
@@ -443,6 +455,7 @@ impl Driver {
                 idle = false;
             }
             while let Some(event) = self.board.poll_event() {
+                self.changed.send_replace(());
                 let _ = self.reports.send(Report::Event(event));
                 idle = false;
             }

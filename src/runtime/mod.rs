@@ -5,6 +5,7 @@ pub mod counters;
 pub mod datadir;
 pub mod discovery;
 pub mod driver;
+pub mod gena;
 pub mod http;
 pub mod identity;
 pub mod link;

@@ -28,6 +28,16 @@ pub struct Fields {
     pub if_none_match: Option<String>,
     /// X-Async-Location, or as Round also spells it.
     pub async_location: bool,
+    /// SOAPACTION.
+    pub soap_action: Option<String>,
+    /// NT.
+    pub nt: Option<String>,
+    /// CALLBACK.
+    pub callback: Option<String>,
+    /// TIMEOUT.
+    pub timeout: Option<String>,
+    /// SID.
+    pub sid: Option<String>,
 }
 
 /// A header field that cannot stand as it is; the client is to blame.
@@ -64,6 +74,13 @@ impl Fields {
                 n if n.eq_ignore_ascii_case("if-none-match") => {
                     (&mut fields.if_none_match, "If-None-Match")
                 }
+                n if n.eq_ignore_ascii_case("soapaction") => {
+                    (&mut fields.soap_action, "SOAPACTION")
+                }
+                n if n.eq_ignore_ascii_case("nt") => (&mut fields.nt, "NT"),
+                n if n.eq_ignore_ascii_case("callback") => (&mut fields.callback, "CALLBACK"),
+                n if n.eq_ignore_ascii_case("timeout") => (&mut fields.timeout, "TIMEOUT"),
+                n if n.eq_ignore_ascii_case("sid") => (&mut fields.sid, "SID"),
                 n if n.eq_ignore_ascii_case("x-async-location")
                     || n.eq_ignore_ascii_case("x-aync-location") =>
                 {

@@ -19,7 +19,7 @@ pub(super) struct Refusal {
     pub(super) reason: String,
 }
 
-fn refuse<T>(status: u16, reason: impl Into<String>) -> Result<T, Refusal> {
+pub(super) fn refuse<T>(status: u16, reason: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal {
         status,
         reason: reason.into(),
@@ -82,7 +82,27 @@ pub(super) fn admit_json(fields: &Fields) -> Result<(), Refusal> {
             format!("content type '{shown}' is not supported; {USE_JSON}"),
         );
     }
-    let charset = parts.find_map(|part| {
+    admit_utf8(fields, parts)
+}
+
+/// Checks that a body is XML and says so.
+pub(super) fn admit_xml(fields: &Fields) -> Result<(), Refusal> {
+    const USE_XML: &str = "send Content-Type: text/xml; charset=\"utf-8\"";
+    let mut parts = fields.content_type.iter().flat_map(|text| text.split(';'));
+    let kind = parts.next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("text/xml") {
+        let shown: String = kind.chars().take(64).collect();
+        return refuse(415, format!("content type '{shown}' is no SOAP; {USE_XML}"));
+    }
+    admit_utf8(fields, parts.map(str::trim))
+}
+
+/// Checks that a body is UTF-8, by the parameters of its content type, and not packed.
+fn admit_utf8<'a>(
+    fields: &Fields,
+    mut parameters: impl Iterator<Item = &'a str>,
+) -> Result<(), Refusal> {
+    let charset = parameters.find_map(|part| {
         let (name, value) = part.split_once('=')?;
         (name.trim().eq_ignore_ascii_case("charset")).then(|| value.trim().trim_matches('"'))
     });

@@ -1,18 +1,21 @@
 //! L3: requests to calls on the board, and back.
 //!
 //! A [`Service`] answers everything a client can ask over HTTP and HTTPU: JSON-RPC at `/rpc`, the
-//! seed's form at `/chord`, health, metrics and the device description. It owns no socket, file
-//! or clock: a request is a value ([`exchange::Request`]), so is the answer with what the runtime
-//! must do for it (wait, post a reply elsewhere), and everything about the ring is asked of a
-//! [`Board`].
+//! seed's form at `/chord`, health, metrics, and what UPnP asks (descriptions, SOAP, GENA). It owns
+//! no socket, file or clock: a request is a value ([`exchange::Request`]), so is the answer with
+//! what the runtime must do for it (wait, post a reply elsewhere), and everything about the ring is
+//! asked of a [`Board`].
 //!
 //! `failure` errors to codes · `method/` the table · `rpc` one document · `destination` other
-//! boards · `chord` the seed's form · `guard` what is refused before it is read · `route` paths ·
-//! `health` probes and metrics · `journal` what happened lately · `web/` the page and its feed.
+//! boards · `chord` the seed's form · `device/` what UPnP shows · `control` SOAP · `subscribe`
+//! GENA · `guard` what is refused before it is read · `route` paths · `health` probes and metrics ·
+//! `journal` what happened lately · `web/` the page and its feed.
 
 pub mod address;
 mod chord;
+pub mod control;
 mod destination;
+pub mod device;
 pub mod exchange;
 mod failure;
 mod guard;
@@ -21,9 +24,11 @@ pub mod journal;
 pub mod method;
 mod route;
 mod rpc;
+mod subscribe;
 pub mod web;
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +42,8 @@ use crate::base::endpoint::{Name, SocketAddr};
 use crate::base::id::Id;
 use crate::base::rng::{Rng, seeded};
 use crate::proto::clock::lamport::Lamport;
+use crate::proto::gena::{Ask, Granted, Refused};
+use crate::wire::ssdp::ConfigId;
 
 use journal::Journal;
 use method::Table;
@@ -60,6 +67,10 @@ pub type MemorySource = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
 
 /// Bytes the process has had written to storage since its start, when the system tells.
 pub type WrittenSource = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
+/// The answer to a subscriber, when it is there.
+pub type Granting = Pin<Box<dyn Future<Output = Result<Granted, Refused>> + Send>>;
+/// Whoever keeps the subscriptions to events.
+pub type Publisher = Arc<dyn Fn(Ask) -> Granting + Send + Sync>;
 
 /// What does not change while the board runs, and where to read what others own.
 #[derive(Clone)]
@@ -82,6 +93,12 @@ pub struct Facts {
     pub hosts: Vec<String>,
     /// `/description.xml`.
     pub description_xml: DescriptionSource,
+    /// The configId of the descriptions.
+    pub config_id: ConfigId,
+    /// SERVER: OS/version UPnP/2.0 roundel/version.
+    pub server: String,
+    /// Where subscribers' requests go.
+    pub publisher: Publisher,
     /// For get_network_state.
     pub discovered: DiscoverySource,
     /// For get_node_stats.

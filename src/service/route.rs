@@ -4,11 +4,12 @@
 
 use crate::wire::jsonrpc::{Code, Json, Message, Query, Response};
 
-use super::exchange::{Answer, Request};
-use super::guard::{Refusal, admit, admit_accept, admit_json};
+use super::control::XML;
+use super::exchange::{Answer, Fields, Request, Transport};
+use super::guard::{Refusal, admit, admit_accept, admit_json, refuse};
 use super::rpc::Answered;
 use super::web::PRESENTATION_PATH;
-use super::{Board, Failure, Service};
+use super::{Board, Failure, Service, device};
 
 /// The JSON-RPC endpoint.
 const RPC: &str = "/rpc";
@@ -105,16 +106,58 @@ impl<B: Board> Service<B> {
             "/metrics" if reads => Ok(self.metrics().await),
             "/description.xml" if reads => {
                 let document = (self.facts().description_xml)(request.local);
-                Ok(Answer::new(200, "text/xml; charset=\"utf-8\"", document))
+                Ok(Answer::new(200, XML, document))
             }
             "/healthz" | "/metrics" | "/description.xml" => Ok(self.not_allowed("GET, HEAD")),
             _ if is_page(path) => Ok(self.page(request, path, fields).await),
-            _ => Ok(self.refuse_with(
-                404,
-                "nothing is served at this path; try /presentation, /rpc, /chord, /healthz, \
-                    /metrics or /description.xml",
-            )),
+            _ => {
+                if let Some(answer) = self.upnp(request, fields, path).await {
+                    return answer;
+                }
+                Ok(self.refuse_with(
+                    404,
+                    "nothing is served at this path; try /presentation, /rpc, /chord, /healthz, \
+                     /metrics or /description.xml",
+                ))
+            }
         }
+    }
+
+    /// Answers what control points ask beside the device description; none at another path.
+    async fn upnp(
+        &self,
+        request: &Request,
+        fields: &Fields,
+        path: &str,
+    ) -> Option<Result<Answer, Refusal>> {
+        let method = request.method.as_str();
+        let reads = matches!(method, "GET" | "HEAD");
+        if let Some(icon) = device::icon(path) {
+            return Some(Ok(match reads {
+                true => Answer::new(200, "image/png", icon),
+                false => self.not_allowed("GET, HEAD"),
+            }));
+        }
+        let (name, part) = path.strip_prefix("/service/")?.split_once('/')?;
+        let (topic, service) = device::Service::at(name)?;
+        Some(match part {
+            "description.xml" if reads => {
+                let document = service.scpd(self.facts().config_id).emit();
+                Ok(Answer::new(200, XML, document))
+            }
+            "description.xml" => Ok(self.not_allowed("GET, HEAD")),
+            "control" | "event" if request.transport == Transport::Udp => refuse(
+                400,
+                "actions and events are asked for over TCP; a datagram's source can be forged",
+            ),
+            "control" if method == "POST" => self.control(service, request, fields).await,
+            "control" => Ok(self.not_allowed("POST")),
+            "event" => match method {
+                "SUBSCRIBE" | "UNSUBSCRIBE" => Ok(self.subscribe(topic, request, fields).await),
+                _ => Ok(self.not_allowed("SUBSCRIBE, UNSUBSCRIBE")),
+            },
+            _ => return None,
+        })
     }
 
     /// The GET form, for methods that only read.

@@ -38,6 +38,15 @@ pub struct Service {
     pub event_path: String,
 }
 
+/// A square icon, PNG with 24 bits of colour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Icon {
+    /// Pixels of its width, and of its height.
+    pub size: u32,
+    /// Where it is; starts with `/`.
+    pub path: String,
+}
+
 /// A device and those embedded in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
@@ -53,6 +62,8 @@ pub struct Device {
     pub model_number: String,
     /// A UUID, without `uuid:`.
     pub udn: String,
+    /// Square PNG icons; those of other kinds are left out when a description is read.
+    pub icons: Vec<Icon>,
     /// Those whose URLs answer.
     pub services: Vec<Service>,
     /// Embedded devices.
@@ -70,6 +81,32 @@ pub struct Description {
     pub device: Device,
 }
 
+/// What a list of devices shows of one, foreign ones that keep few rules included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The root device's type, as it was written.
+    pub device_type: String,
+    /// What people call it, as it was written.
+    pub friendly_name: String,
+}
+
+impl Summary {
+    /// Reads a document of any version.
+    ///
+    /// # Errors
+    /// Says what is missing.
+    pub fn parse(bytes: &[u8]) -> Result<Self, DescriptionError> {
+        let root = Element::parse(bytes)?;
+        let device = root
+            .child("device")
+            .ok_or(DescriptionError::Element("device"))?;
+        Ok(Summary {
+            device_type: need(device, "deviceType")?.to_owned(),
+            friendly_name: need(device, "friendlyName")?.to_owned(),
+        })
+    }
+}
+
 /// Why a document is not a description; its device is to blame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DescriptionError {
@@ -82,10 +119,10 @@ pub enum DescriptionError {
 }
 
 impl Description {
-    /// The description of a board: the ring node, and Round's device in it.
+    /// The bare description of a board: the ring node, and Round's device in it. What they serve
+    /// is added by `service/device`.
     ///
-    /// The document depends on nothing but the two and the software's version, and its configId
-    /// is drawn from the document itself, so that it changes when the document does.
+    /// The document depends on nothing but the two and the software's version.
     pub fn of_board(node: &Id, name: &Name) -> Self {
         let device = |device_type, udn, devices| Device {
             device_type,
@@ -94,6 +131,7 @@ impl Description {
             model_name: "roundel".to_owned(),
             model_number: env!("CARGO_PKG_VERSION").to_owned(),
             udn,
+            icons: Vec::new(),
             services: Vec::new(),
             devices,
             presentation_path: None,
@@ -106,10 +144,17 @@ impl Description {
                 ..device(RING_NODE, node.udn(false), vec![round])
             },
         };
-        let hash = Id::of(&description.emit());
-        let [a, b, c, ..] = *hash.as_bytes();
-        description.config_id = ConfigId::new(u32::from_be_bytes([0, a, b, c]));
+        description.draw_config_id(|_| Vec::new());
         description
+    }
+
+    /// Draws the configId from the document itself and from the `others` that share it, each as it
+    /// is with the configId they are given, so that it changes when a document does.
+    pub fn draw_config_id(&mut self, others: impl FnOnce(ConfigId) -> Vec<u8>) {
+        self.config_id = ConfigId::default();
+        let documents = [self.emit(), others(self.config_id)].concat();
+        let [a, b, c, ..] = *Id::of(&documents).as_bytes();
+        self.config_id = ConfigId::new(u32::from_be_bytes([0, a, b, c]));
     }
 
     /// The document.
@@ -161,6 +206,11 @@ impl Device {
             .leaf("modelNumber", &self.model_number)
             .leaf("UDN", &format!("uuid:{}", self.udn));
         // An empty list is against the schema: the element is there with a first entry only.
+        if !self.icons.is_empty() {
+            let list = Element::new(NAMESPACE, "iconList");
+            let icons = self.icons.iter().map(Icon::element);
+            device = device.with(icons.fold(list, Element::with));
+        }
         if !self.services.is_empty() {
             let list = Element::new(NAMESPACE, "serviceList");
             let services = self.services.iter().map(Service::element);
@@ -193,6 +243,7 @@ impl Device {
                 .strip_prefix("uuid:")
                 .ok_or(DescriptionError::Element("UDN"))?
                 .to_owned(),
+            icons: list("iconList").filter_map(Icon::read).collect(),
             services: list("serviceList")
                 .filter(|child| child.name == "service")
                 .map(Service::read)
@@ -202,6 +253,28 @@ impl Device {
                 .map(Device::read)
                 .collect::<Result<_, _>>()?,
             presentation_path: element.child_text("presentationURL").map(str::to_owned),
+        })
+    }
+}
+
+impl Icon {
+    fn element(&self) -> Element {
+        let size = self.size.to_string();
+        Element::new(NAMESPACE, "icon")
+            .leaf("mimetype", "image/png")
+            .leaf("width", &size)
+            .leaf("height", &size)
+            .leaf("depth", "24")
+            .leaf("url", &self.path)
+    }
+
+    fn read(element: &Element) -> Option<Self> {
+        let size = element.child_text("width")?;
+        let png = element.child_text("mimetype") == Some("image/png");
+        let square = png && element.child_text("height") == Some(size);
+        Some(Icon {
+            size: size.parse().ok().filter(|_| square)?,
+            path: element.child_text("url")?.to_owned(),
         })
     }
 }
@@ -274,16 +347,21 @@ mod tests {
             (texts(), texts(), texts(), texts()),
             "[0-9a-f-]{36}",
             prop::collection::vec(services(), 0..3),
+            prop::collection::vec((1u32..999, "/[a-z]{0,9}"), 0..2),
             prop::option::of("/[a-z]{0,9}"),
         )
             .prop_map(
-                |(device_type, texts, udn, services, presentation_path)| Device {
+                |(device_type, texts, udn, services, icons, presentation_path)| Device {
                     device_type,
                     friendly_name: texts.0,
                     model_description: texts.1,
                     model_name: texts.2,
                     model_number: texts.3,
                     udn,
+                    icons: icons
+                        .into_iter()
+                        .map(|(size, path)| Icon { size, path })
+                        .collect(),
                     services,
                     devices: Vec::new(),
                     presentation_path,
@@ -344,6 +422,17 @@ mod tests {
         let text = String::from_utf8(board("kitchen").emit()).unwrap();
         let attribute = format!("configId=\"{}\"", board("kitchen").config_id.get());
         assert!(text.contains(&attribute));
+    }
+
+    #[test]
+    fn summary_is_read_of_devices_that_keep_few_rules() {
+        let text = "<root><device><deviceType>urn:x:device:Cam</deviceType>\
+                    <friendlyName> \u{1f4f7} &lt;b&gt; </friendlyName></device></root>";
+        let summary = Summary::parse(text.as_bytes()).unwrap();
+        assert_eq!(summary.device_type, "urn:x:device:Cam");
+        assert_eq!(summary.friendly_name, "\u{1f4f7} <b>");
+        let error = Summary::parse(b"<root><device/></root>");
+        assert_eq!(error, Err(DescriptionError::Element("deviceType")));
     }
 
     #[test]

@@ -2,8 +2,11 @@
 
 pub mod description;
 pub mod frame;
+pub mod gena;
 pub mod httpu;
 pub mod jsonrpc;
 pub mod peer;
+pub mod scpd;
+pub mod soap;
 pub mod ssdp;
 pub mod xml;

@@ -106,13 +106,29 @@ impl Element {
     /// # Errors
     /// Says which bound or rule the document breaks.
     pub fn parse(bytes: &[u8]) -> Result<Element, XmlError> {
+        Element::read(bytes, Builder::default())
+    }
+
+    /// As [`Element::parse`], but the text of elements without children stays as it was sent, its
+    /// white space included: values that somebody wants back.
+    ///
+    /// # Errors
+    /// As [`Element::parse`].
+    pub fn parse_verbatim(bytes: &[u8]) -> Result<Element, XmlError> {
+        let builder = Builder {
+            verbatim: true,
+            ..Builder::default()
+        };
+        Element::read(bytes, builder)
+    }
+
+    fn read(bytes: &[u8], mut builder: Builder) -> Result<Element, XmlError> {
         if bytes.len() > limit::XML_BYTES_MAX {
             return Err(XmlError::TooLong { got: bytes.len() });
         }
         let text = std::str::from_utf8(bytes).map_err(|_| XmlError::Encoding)?;
         let mut reader = NsReader::from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
         reader.config_mut().expand_empty_elements = true;
-        let mut builder = Builder::default();
         loop {
             let (namespace, event) = reader
                 .read_resolved_event()
@@ -194,6 +210,25 @@ fn push_attribute(out: &mut String, name: &str, value: &str) {
     out.push('"');
 }
 
+/// Appends `text` so that a reader finds it again, line ends included.
+///
+/// # Errors
+/// The first character that XML cannot carry (XML 1.0 §2.2); `out` may have been appended to.
+pub fn push_text(out: &mut String, text: &str) -> Result<(), char> {
+    for c in text.chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '\r' => out.push_str("&#13;"),
+            '\t' | '\n' => out.push(c),
+            '\0'..' ' | '\u{fffe}' | '\u{ffff}' => return Err(c),
+            _ => out.push(c),
+        }
+    }
+    Ok(())
+}
+
 fn predefined(entity: &str) -> Option<char> {
     match entity {
         "lt" => Some('<'),
@@ -236,6 +271,8 @@ fn element(namespace: &ResolveResult<'_>, start: &BytesStart<'_>) -> Result<Elem
 struct Builder {
     open: Vec<Element>,
     root: Option<Element>,
+    /// White space at the ends of texts is kept.
+    verbatim: bool,
 }
 
 impl Builder {
@@ -252,10 +289,10 @@ impl Builder {
 
     fn close(&mut self) -> Result<(), XmlError> {
         let mut element = self.open.pop().ok_or(XmlError::Malformed)?;
-        if element.children.is_empty() {
-            element.text = element.text.trim().to_owned();
-        } else {
+        if !element.children.is_empty() {
             element.text.clear();
+        } else if !self.verbatim {
+            element.text = element.text.trim().to_owned();
         }
         match self.open.last_mut() {
             Some(parent) => parent.children.push(element),
@@ -326,6 +363,16 @@ mod tests {
             b"\xef\xbb\xbf<?xml version='1.0'?><q:a xmlns:q='urn:x'><q:b>1</q:b></q:a>",
         );
         assert_eq!(prefixed, Ok(plain));
+    }
+
+    #[test]
+    fn white_space_is_kept_where_it_is_asked_for() {
+        let text = b"<a> <b> x&#13;\n</b> </a>";
+        let read = Element::parse_verbatim(text).unwrap();
+        assert_eq!(read.child_text("b"), Some(" x\r\n"));
+        assert_eq!(read.text, "");
+        let read = Element::parse(text).unwrap();
+        assert_eq!(read.child_text("b"), Some("x"));
     }
 
     #[test]

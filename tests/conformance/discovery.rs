@@ -33,6 +33,10 @@ fn settings(number: usize) -> Settings {
         boot: 1,
         bootid: 100,
         name: format!("board-{number}").parse().unwrap(),
+        description: Description::of_board(
+            &id(number),
+            &format!("board-{number}").parse().unwrap(),
+        ),
         listen: true,
         search: true,
         advertise: true,

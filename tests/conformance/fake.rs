@@ -18,8 +18,10 @@ use roundel::base::endpoint::SocketAddr;
 use roundel::base::id::Id;
 use roundel::base::item::{Item, Key, Record};
 use roundel::base::member::{Cluster, ClusterId, RingMode, Standing};
+use roundel::base::rng::seeded;
 use roundel::base::version::{Stamp, Version};
 use roundel::runtime::client::Connection;
+use roundel::runtime::gena;
 use roundel::runtime::http::{Options, handle_datagram, post_datagram, serve};
 use roundel::service::method::Table;
 use roundel::service::{Board, Facts, Service};
@@ -296,6 +298,8 @@ pub struct Served {
     pub at: SocketAddr,
     pub frames: mpsc::Receiver<(TcpStream, SocketAddr)>,
     pub stop: watch::Sender<bool>,
+    /// Tells the publisher of events that the board may have changed.
+    pub changed: watch::Sender<()>,
 }
 
 /// What a test may change before the board is served.
@@ -322,10 +326,16 @@ pub async fn served() -> Served {
     served_with(Setup::default()).await
 }
 
-/// Serves a fake board.
-pub async fn served_with(setup: Setup) -> Served {
-    let (tcp, udp) = bind().await;
-    let at = tcp.local_addr().unwrap();
+/// A fake board and its service, of which nothing is bound or served.
+pub struct Alone {
+    pub board: Fake,
+    pub service: Service<Fake>,
+    /// Tells the publisher of events that the board may have changed.
+    pub changed: watch::Sender<()>,
+}
+
+/// Makes a fake board and its service; needs a runtime for the publisher of events.
+pub fn alone(setup: Setup, at: SocketAddr) -> Alone {
     let board = Fake(Arc::new(Mutex::new(State {
         id: setup.id,
         endpoint: at,
@@ -340,6 +350,7 @@ pub async fn served_with(setup: Setup) -> Served {
         calls: Vec::new(),
         patient: false,
     })));
+    let (changed, changes) = watch::channel(());
     let mut facts = Facts {
         id: setup.id,
         name: "fake".parse().unwrap(),
@@ -350,6 +361,9 @@ pub async fn served_with(setup: Setup) -> Served {
         config: RawValue::from_string(r#"{"cluster":"home"}"#.into()).unwrap(),
         hosts: vec!["boards.example".into()],
         description_xml: Arc::new(|local| Bytes::from(format!("<root>{local}</root>"))),
+        config_id: Default::default(),
+        server: "Linux/0 UPnP/2.0 roundel/0".into(),
+        publisher: gena::start(board.clone(), changes, seeded([2; 32], 0)),
         discovered: Arc::new(|| {
             let far = "192.0.2.9:38400".parse().unwrap();
             vec![("barn".parse().unwrap(), Id::of(b"far"), far)]
@@ -362,6 +376,23 @@ pub async fn served_with(setup: Setup) -> Served {
     };
     (setup.facts)(&mut facts);
     let service = Service::with_table(board.clone(), facts, setup.table);
+    Alone {
+        board,
+        service,
+        changed,
+    }
+}
+
+/// Serves a fake board.
+pub async fn served_with(mut setup: Setup) -> Served {
+    let (tcp, udp) = bind().await;
+    let at = tcp.local_addr().unwrap();
+    let options = std::mem::replace(&mut setup.options, Options::new(|_| false));
+    let Alone {
+        board,
+        service,
+        changed,
+    } = alone(setup, at);
     let (frames_in, frames) = mpsc::channel(4);
     let (stop, stopped) = watch::channel(false);
     let (posts_in, posts) = mpsc::channel(4);
@@ -370,7 +401,7 @@ pub async fn served_with(setup: Setup) -> Served {
         service.clone(),
         frames_in,
         Some(posts_in),
-        setup.options,
+        options,
         stopped,
     );
     tokio::spawn(serving);
@@ -381,6 +412,7 @@ pub async fn served_with(setup: Setup) -> Served {
         at,
         frames,
         stop,
+        changed,
     }
 }
 

@@ -12,3 +12,4 @@ mod method;
 mod namespace;
 mod page;
 mod ssdp;
+mod upnp;

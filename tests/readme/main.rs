@@ -21,6 +21,8 @@ use serde_json::Value;
 
 const README: &str = include_str!("../../README.md");
 const ROUNDEL: &str = env!("CARGO_BIN_EXE_roundel");
+/// Where `./tests/run` installs async-upnp-client.
+const CLIENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/venv/bin");
 const PORTS: [u16; 3] = [38_400, 38_401, 38_402];
 /// Boards meet and leave well within this, on a busy machine too.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -142,7 +144,7 @@ fn shell(directory: &Path, command: &str) -> Output {
     Command::new("timeout")
         .args(["60", "sh", "-c", command])
         .current_dir(directory)
-        .env("PATH", format!("{}:{path}", programs.display()))
+        .env("PATH", format!("{}:{CLIENTS}:{path}", programs.display()))
         .env_remove("ROUNDEL_NODE")
         .stdin(Stdio::null())
         .output()

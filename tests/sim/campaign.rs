@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, Once};
 use std::time::Duration;
 
-use roundel::base::call::Call;
+use roundel::base::call::{Call, CallError};
 use roundel::base::time::Time;
 
 use crate::checker;
@@ -97,6 +97,7 @@ fn calm(world: &mut World) {
     world.faults = Faults {
         keys: world.faults.keys,
         think: world.faults.think,
+        ring_mode: world.faults.ring_mode,
         ..quiet
     };
     world.apply(Fault::Heal);
@@ -145,8 +146,14 @@ fn rest(world: &mut World) {
         let answered = Cell::new(None);
         let until = world.now + ASK_TIME_MAX;
         wait(world, until, |world| {
-            answered.set(Some(script::read_all(world, key)?));
-            Ok(())
+            match script::read_all(world, key)? {
+                // A copy that has just started may still be catching up.
+                Err(error @ CallError::Unavailable { .. }) => Err(format!("{error:?}")),
+                answer => {
+                    answered.set(Some(answer));
+                    Ok(())
+                }
+            }
         });
         let answer = answered.take().expect("it waited for one");
         check(world.model.check_at_rest(key, &answer));

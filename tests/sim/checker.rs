@@ -16,6 +16,7 @@ use roundel::proto::roster::Roster;
 use crate::dice::mix_bytes;
 use crate::model::Model;
 use crate::world::World;
+use crate::zave;
 
 /// A call is answered within this: an operation's five seconds and some for the driver's lag.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(7);
@@ -24,6 +25,9 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(7);
 pub fn check_world(world: &mut World) -> Result<(), String> {
     check_holders(world)?;
     check_placement(world)?;
+    if world.watches_ring {
+        zave::check_one_ring(world)?;
+    }
     check_answers(world)
 }
 

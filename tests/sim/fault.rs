@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use roundel::base::member::RingMode;
+
 use crate::dice::Dice;
 
 /// How bad the world is. Chances are per million.
@@ -43,6 +45,8 @@ pub struct Faults {
     pub think: (Duration, Duration),
     /// Keys in use.
     pub keys: usize,
+    /// The mode of the ring that is founded.
+    pub ring_mode: RingMode,
 }
 
 /// Relative frequencies of what can happen.
@@ -135,6 +139,7 @@ impl Faults {
             clock_off_ms: TO_1970_MS,
             think: ms(50, 500),
             keys: 16,
+            ring_mode: RingMode::Full,
         }
     }
 

@@ -19,6 +19,7 @@ mod node;
 mod script;
 mod store;
 mod world;
+mod zave;
 
 use std::time::{Duration, Instant};
 

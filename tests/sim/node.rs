@@ -184,7 +184,13 @@ impl Node {
     }
 
     /// Starts the process.
-    pub fn start(&mut self, index: usize, now: Now, dice: &mut Dice, mutant: Mutant) {
+    pub fn start(
+        &mut self,
+        (index, ring_mode): (usize, RingMode),
+        now: Now,
+        dice: &mut Dice,
+        mutant: Mutant,
+    ) {
         self.power = Power::On;
         self.life += 1;
         self.card.boot += 1;
@@ -201,7 +207,7 @@ impl Node {
             life: Life(life),
             version: "simulated".into(),
             structure: Box::new(Chord),
-            ring_mode: RingMode::Full,
+            ring_mode,
             suspicion: Box::new(Swim::default()),
             grace_time: limit::GRACE_TIME,
             tombstone_age: TOMBSTONE_AGE,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! nodes 5                       how many boards; first
+//! mode partial                  the ring's mode; full without
 //! set loss 30%                  or hint-loss, duplication, reordering
 //! spread 50ms                   boards start within this
 //! start all | start 0 2         run 10s
@@ -11,6 +12,8 @@
 //! clock 1 1970|2038|true, full 1, free 1, slow 1 500ms, lie 1, honest 1, rot 1,
 //! lose-card 1, clone-card 1, leave 1, join 1 0, move 1, forget-lost
 //! expect ring within 30s        one ring of exactly the boards that run
+//! expect ideal ring within 60s  mode `partial`: everybody knows its neighbours
+//! watch ring                    mode `partial`: Zave's invariants hold from here on
 //! expect equal within 60s       and every copy equal
 //! expect down 1                 it does not run (it yielded to a clone)
 //! ```
@@ -18,6 +21,7 @@
 use std::time::Duration;
 
 use roundel::base::call::{Call, CallError, Consistency, Reply};
+use roundel::base::member::RingMode;
 
 use crate::campaign;
 use crate::checker;
@@ -25,6 +29,7 @@ use crate::fault::{Fault, Faults, TO_1970_MS, TO_2038_MS};
 use crate::model::{Fate, Kind};
 use crate::mutant::Mutant;
 use crate::world::World;
+use crate::zave;
 
 /// Keys a script may use.
 const KEYS: usize = 32;
@@ -47,6 +52,11 @@ pub fn play(text: &str, seed: u64, verbose: bool) -> World {
         };
         let played = match (*verb, &mut world) {
             ("nodes", None) => number_of(rest, 0).map(|count| faults.nodes = count),
+            ("mode", None) => {
+                let mode = rest.first().and_then(|word| RingMode::from_word(word));
+                mode.map(|mode| faults.ring_mode = mode)
+                    .ok_or_else(|| "full or partial?".into())
+            }
             ("set", None) => set(&mut faults, rest),
             ("spread", None) => time_of(rest, 0).map(|time| faults.start_spread = time),
             (_, None) => {
@@ -75,6 +85,7 @@ fn step(world: &mut World, verb: &str, rest: &[&str]) -> Result<(), String> {
                 world.apply(Fault::Start(node));
             }
         }
+        "watch" if rest == ["ring"] => world.watches_ring = true,
         "run" => world.run_for(time_of(rest, 0)?),
         "put" => return operate(world, Kind::Put, rest),
         "remove" => return operate(world, Kind::Remove, rest),
@@ -165,6 +176,11 @@ fn expect(world: &mut World, rest: &[&str]) -> Result<(), String> {
             let from = world.now;
             campaign::wait(world, from + time_of(rest, 2)?, checker::check_one_ring);
             world.tell(|| format!("one ring after {:?}", world.now.since(from)));
+        }
+        ["ideal", "ring", "within", _] => {
+            let from = world.now;
+            campaign::wait(world, from + time_of(rest, 3)?, zave::check_ideal);
+            world.tell(|| format!("an ideal ring after {:?}", world.now.since(from)));
         }
         ["equal", "within", _] => {
             let until = world.now + time_of(rest, 2)?;

@@ -100,6 +100,8 @@ pub struct World {
     pub mutant: Mutant,
     /// Identities whose cards are lost for good.
     pub lost: Vec<Id>,
+    /// Zave's invariants hold from here on.
+    pub watches_ring: bool,
     /// The board that suffered damage to what it held, and whether that was for good.
     pub damaged: Option<(usize, bool)>,
     /// Clients ask, and faults are drawn.
@@ -136,6 +138,7 @@ impl World {
             model: Model::new(faults.keys),
             mutant,
             lost: Vec::new(),
+            watches_ring: false,
             damaged: None,
             clients: false,
             mischief: false,
@@ -495,7 +498,8 @@ impl World {
             return;
         }
         let now = self.clock_of(index);
-        self.nodes[index].start(index, now, &mut self.dice, self.mutant);
+        let kind = (index, self.faults.ring_mode);
+        self.nodes[index].start(kind, now, &mut self.dice, self.mutant);
         self.nodes[index].card.disk.lies |= self.mutant == Mutant::SyncSkipped;
         let life = self.nodes[index].life;
         for wait_ms in [0, 200, 700] {

@@ -225,14 +225,14 @@ mod tests {
     }
 
     #[test]
-    fn series_recorded_from_a_ring_of_five_raises_no_alarm_until_it_ends() {
-        // Milliseconds between SWIM packets of one board at another, five boards on one LAN.
-        let recorded = [
+    fn an_uneven_series_raises_no_alarm_until_it_ends() {
+        // Milliseconds between arrivals: probe periods, answers between them, and probes that skip.
+        let gaps_ms = [
             300, 412, 188, 600, 95, 505, 300, 301, 710, 189, 299, 301, 812, 90, 300, 598, 301, 210,
             389, 301, 900, 299, 120, 481, 300, 601, 299, 302, 98, 500, 303, 597, 301, 300, 688,
             212, 300, 299, 601, 300,
         ];
-        let (mut phi, last) = heard(recorded);
+        let (mut phi, last) = heard(gaps_ms);
         let due = phi.poll_timeout().unwrap();
         assert!(phi.phi(last, &board()).unwrap() < 1.0);
         assert_eq!(phi.poll_suspect(Time(due.0 - 1_000)), None);

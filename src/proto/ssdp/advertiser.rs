@@ -28,8 +28,9 @@ use crate::wire::ssdp::{
 
 /// Longest wait before a link's first set.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
-/// Between the sets that are sent more than once.
-const REPEAT_DELAY: std::ops::Range<u64> = 200..400;
+/// Between the sets that are sent more than once, milliseconds: where thirty boards start together
+/// a set is thousands of datagrams on one LAN, which are not to fall together with their hellos.
+const REPEAT_DELAY: std::ops::Range<u64> = 300..500;
 
 /// What the board announces about itself.
 #[derive(Clone, Debug)]

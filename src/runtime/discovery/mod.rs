@@ -20,7 +20,7 @@ pub mod search;
 pub(super) mod socket;
 mod worker;
 
-pub use search::{Found, search};
+pub use search::{Found, FoundDevice, search, search_devices};
 
 use super::link::InterfaceAddress;
 use crate::base::endpoint::Name;
@@ -52,6 +52,8 @@ pub struct Settings {
     pub bootid: u32,
     /// The friendly name.
     pub name: Name,
+    /// What is announced.
+    pub description: Description,
     /// Whether others' advertisements and answers are heeded.
     pub listen: bool,
     /// Whether boards are searched for.
@@ -126,7 +128,7 @@ pub fn start(
     notices: mpsc::Sender<Notice>,
     next_bootid: impl FnMut() -> u32 + Send + 'static,
 ) -> io::Result<Discovery> {
-    let description = Description::of_board(&settings.node, &settings.name);
+    let description = settings.description.clone();
     let text = "a fixed text without control characters";
     let server = software().parse().expect(text);
     let vendor = Vendor {
@@ -216,7 +218,7 @@ impl Discovery {
 }
 
 /// SERVER and USER-AGENT: OS/version UPnP/version product/version (UDA 2.0 §1.2.2).
-pub(super) fn software() -> String {
+pub fn software() -> String {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let sound = |c: &char| c.is_ascii_alphanumeric() || "._-+".contains(*c);
     let release: String = release.trim().chars().filter(sound).take(64).collect();

@@ -78,9 +78,67 @@ pub async fn search(
     if interfaces.is_empty() && primary_address().is_some() {
         search_primary(target, wait, &mut |item| found.add(item)).await;
     } else {
-        search_links(interfaces, target, deadline, &mut found).await?;
+        let mut take = |from: SocketAddr, answer: Answer| {
+            if answer.location.address().ip() == from.ip() {
+                found.add(answer.into());
+            }
+        };
+        search_links(interfaces, target, deadline, &mut take).await?;
     }
     Ok(found.0.into_values().collect())
+}
+
+/// A root device of any kind that answered a search.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundDevice {
+    /// Its UDN, without `uuid:`.
+    pub udn: String,
+    /// Where it says its description is.
+    pub location: Location,
+    /// Its software, as it says.
+    pub server: Option<String>,
+    /// Where its description may be fetched from; none when LOCATION is not at the address the
+    /// answer came from: whoever answers could have others asked otherwise.
+    pub fetch_from: Option<SocketAddr>,
+}
+
+/// Searches for root devices of any kind on each interface and collects answers for `wait`.
+///
+/// Every interface is searched by a socket of ours, since what may be fetched depends on whom an
+/// answer came from. Each device is listed once, with the address that can be fetched from if it
+/// has one, IPv4 before IPv6, in order of its UDN.
+///
+/// # Errors
+/// As for [`search`].
+pub async fn search_devices(interfaces: &[String], wait: Duration) -> io::Result<Vec<FoundDevice>> {
+    let mut found: BTreeMap<String, FoundDevice> = BTreeMap::new();
+    let mut take = |from: SocketAddr, answer: Answer| {
+        let device = found_device(from, answer);
+        let rank = |device: &FoundDevice| (device.fetch_from.is_none(), device.fetch_from);
+        let full = found.len() >= limit::SSDP_FOUND_MAX;
+        match found.get_mut(&device.udn) {
+            Some(known) if rank(&device) < rank(known) => *known = device,
+            Some(_) => {}
+            None if full => {}
+            None => drop(found.insert(device.udn.clone(), device)),
+        }
+    };
+    let deadline = Instant::now() + wait;
+    search_links(interfaces, &Target::ROOT_DEVICE, deadline, &mut take).await?;
+    Ok(found.into_values().collect())
+}
+
+fn found_device(from: SocketAddr, answer: Answer) -> FoundDevice {
+    let address = answer.location.address();
+    // The sender's address has the zone that a URL cannot carry.
+    let mut at = from;
+    at.set_port(address.port());
+    FoundDevice {
+        udn: answer.usn.uuid().to_owned(),
+        server: answer.server.map(|server| server.to_string()),
+        fetch_from: (address.ip() == from.ip()).then_some(at),
+        location: answer.location,
+    }
 }
 
 /// What was found, once each.
@@ -173,12 +231,12 @@ fn found_by_crate(response: &ssdp_client::SearchResponse) -> Option<Found> {
     })
 }
 
-/// Searches each interface by a socket of ours.
+/// Searches each interface by a socket of ours; hands on what came from its link.
 async fn search_links(
     interfaces: &[String],
     target: &Target,
     deadline: Instant,
-    found: &mut Collected,
+    take: &mut (dyn FnMut(SocketAddr, Answer) + Send),
 ) -> io::Result<()> {
     let sockets = open_links(interfaces)?;
     let wait = deadline.saturating_duration_since(Instant::now());
@@ -207,9 +265,8 @@ async fn search_links(
                 let on_link = sockets[index].1.is_on_link(from.ip());
                 if let Ok(Message::Answer(answer)) = Message::parse(&bytes)
                     && on_link
-                    && answer.location.address().ip() == from.ip()
                 {
-                    found.add(answer.into());
+                    take(from, answer);
                 }
             }
         };
@@ -269,4 +326,42 @@ async fn receive(sockets: &[SearchSocket]) -> (usize, SocketAddr, Vec<u8>) {
         Poll::Pending
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(from: &str, location: &str) -> FoundDevice {
+        let text = format!(
+            "HTTP/1.1 200 OK\r\nCACHE-CONTROL: max-age=1800\r\nEXT:\r\nLOCATION: {location}\r\n\
+             SERVER: a\r\nST: upnp:rootdevice\r\nUSN: uuid:x::upnp:rootdevice\r\n\r\n"
+        );
+        let Ok(Message::Answer(answer)) = Message::parse(text.as_bytes()) else {
+            panic!("{text} is an answer");
+        };
+        found_device(from.parse().unwrap(), answer)
+    }
+
+    #[test]
+    fn description_is_fetched_only_from_whoever_answered() {
+        for (from, location, fetched) in [
+            (
+                "192.0.2.7:1900",
+                "http://192.0.2.7:80/d.xml",
+                Some("192.0.2.7:80"),
+            ),
+            ("192.0.2.7:1900", "http://192.0.2.8:80/d.xml", None),
+            ("192.0.2.7:1900", "http://127.0.0.1:80/d.xml", None),
+            (
+                "[fe80::7%3]:1900",
+                "http://[fe80::7]:81/d.xml",
+                Some("[fe80::7%3]:81"),
+            ),
+            ("[fe80::7%3]:1900", "http://[fe80::8]:81/d.xml", None),
+        ] {
+            let expected = fetched.map(|text| text.parse().unwrap());
+            assert_eq!(answer(from, location).fetch_from, expected, "{location}");
+        }
+    }
 }

@@ -145,7 +145,7 @@ async fn open_feed<B: Board>(
     shared: &Shared<B>,
     mut shutdown: watch::Receiver<bool>,
 ) -> Option<Outbound> {
-    let subscription = shared.service.subscribe().await?;
+    let subscription = shared.service.listen().await?;
     if subscription.first {
         let service = shared.service.clone();
         tokio::spawn(async move {

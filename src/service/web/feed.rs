@@ -135,7 +135,7 @@ impl<B: Board> Service<B> {
 
     /// A page's stream, with what it is told first in its queue; none when there are too many, or
     /// the board is stopping.
-    pub async fn subscribe(&self) -> Option<Subscription> {
+    pub async fn listen(&self) -> Option<Subscription> {
         let mut text = format!("retry: {RETRY_MS}\n\n");
         if let Some(overview) = self.overview_soon().await {
             self.tell(&mut text, &["node", "cluster", "stats"], &overview);
