@@ -81,7 +81,7 @@
 //!            member  call  store  hint  endpoint  time  rng  limit
 //! wire/      frame (framing)  peer (messages between boards)  httpu  ssdp/  xml  description
 //!            scpd  soap  gena  jsonrpc/
-//! security/  identity          telemetry/  counters          config/  file  valid  spoken
+//! security/  identity          telemetry/  counters, operation config/  file  valid  spoken
 //! proto/
 //!   board/        the composite: membership/ (found, join, merge, leave, forget), operation/
 //!                 (put, get, remove at the coordinator), copy (the copy's side), handover,
@@ -97,7 +97,8 @@
 //!                 partial/ (Zave's Chord)
 //! service/   rpc (one document)  method/ (the table)  destination (other boards)  chord (ring
 //!            messages)  device/ (UPnP's table of actions)  control (SOAP)  subscribe (GENA)
-//!            guard (refusals)  route  health  failure (errors → codes)
+//!            guard (refusals)  route  health  failure (errors → codes)  journal (what happened)
+//!            web/ (the page: document, feed, assets/)
 //! runtime/   driver  stream  udp  http/  discovery/  gena (events)  store/ (flash)  link (netlink)
 //!            datadir  identity  counters  client  probe (doctor)
 //! node/      mod (start, serve, stop)  bind  event  registry
@@ -108,6 +109,7 @@
 //!            readme/ (its commands)  cli  daemon/ (one real board and its disk)
 //!            scale/ (rings of thousands, mode partial)  lan/ (real boards in namespaces)
 //!            sim/ (the seeded simulator)  disk/ (real boards on media that fail)
+//!            browser/ (the page in chromium)
 //! ```
 //!
 //! Where to begin: [`base::call`] (what can be asked), [`proto::board`] (its header tells a board's
@@ -261,6 +263,10 @@
 //!   everybody.
 //! - *One port; the first byte tells HTTP from frames.* Rejected: a port each; more to configure
 //!   and to open in a firewall.
+//! - *The page is told by one feed for all its readers, made only while somebody reads.* Rejected:
+//!   pages that poll; each would have the board look at itself, and see a change seconds late.
+//! - *The page is files written by hand, embedded as they are.* Rejected: a framework and its
+//!   build; more bytes than the page, and a tool chain to keep alive.
 //! - *One thread for the board and its sockets.* Rejected: a pool; these boards have few cores and
 //!   little memory, and a machine without locks can be simulated.
 //!
@@ -275,7 +281,6 @@
 //!   `service/control.rs` asks it where SOAP may do less (`upnp.write`).
 //! - *Scripts, routes, timers*: a layer `script` between `proto` and `service`; the worker process
 //!   in `runtime`.
-//! - *The page*: `service/web/`; `wire/description.rs` has its URL once it answers.
 //! - *Other encodings, S3*: `wire` for the bytes, `service` for the meaning.
 //! - *The relay, bridges between sites*: `proto/relay`, `proto/bridge`.
 

@@ -76,6 +76,18 @@ pub const UNREAD_TIME_MAX: Duration = Duration::from_secs(20);
 /// The longest drawn reply delay of the seed's form.
 pub const REPLY_DELAY_MAX: Duration = Duration::from_secs(60);
 
+/// Pages that listen to a board's feed at once; more are told to try later.
+pub const FEED_STREAMS_MAX: usize = 16;
+/// Messages that wait for one page before it is dropped: it reads too slowly, and is told all of
+/// it when it is back.
+pub const FEED_MESSAGES_MAX: usize = 16;
+/// The feed looks at the board this often while a page listens, and at each event.
+pub const FEED_INTERVAL: Duration = Duration::from_millis(500);
+/// Events of one moment go out together after this.
+pub const FEED_GATHER: Duration = Duration::from_millis(50);
+/// Events a board remembers, to be shown: an evening's.
+pub const EVENTS_KEPT_MAX: usize = 256;
+
 /// Depth of an XML document.
 pub const XML_DEPTH_MAX: usize = 32;
 /// Bytes of an XML document.

@@ -79,3 +79,13 @@ pub fn resident_bytes() -> Option<u64> {
     let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
     Some(pages * 4_096)
 }
+
+/// Bytes this process has had written to storage since its start; none where the kernel does not
+/// count them (CONFIG_TASK_IO_ACCOUNTING).
+pub fn written_bytes() -> Option<u64> {
+    let io = std::fs::read_to_string("/proc/self/io").ok()?;
+    let line = io
+        .lines()
+        .find_map(|line| line.strip_prefix("write_bytes:"));
+    line?.trim().parse().ok()
+}

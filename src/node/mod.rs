@@ -10,6 +10,7 @@
 mod bind;
 mod event;
 mod registry;
+mod signal;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -19,7 +20,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::base::call::{Call, CallError, Event, Reply};
@@ -44,6 +44,8 @@ use crate::security::identity::{Identity, IdentityError, Signer};
 use crate::service::{self, Facts, Publisher, Service, device};
 use crate::telemetry;
 use crate::wire::description::Description;
+
+use signal::Signals;
 
 /// HTTPU requests answered at the same time; more are lost, as datagrams are.
 const HTTPU_AT_ONCE: usize = 256;
@@ -336,6 +338,7 @@ struct Node {
     handle: Handle,
     config: Config,
     who: Who,
+    clock: Clock,
     udp: Arc<Udp>,
     service: Service<Handle>,
     discovery: Arc<RwLock<Option<Arc<Discovery>>>>,
@@ -375,6 +378,7 @@ impl Node {
             None => Options::default(),
         };
         let board = board(&config, &who, (start.identity, start.diskless))?;
+        let clock = board.1;
         let store = (store_path.as_path(), options);
         let (driver, handle) = drive(board, store, udp.clone(), accepted, reports_in);
         let driver = tokio::spawn(driver.run());
@@ -387,6 +391,7 @@ impl Node {
         let mut node = Node {
             handle,
             who,
+            clock,
             udp,
             service,
             discovery,
@@ -592,6 +597,7 @@ impl Node {
 
     fn event(&mut self, event: Event) -> Option<RunError> {
         event::log(&event);
+        self.service.happened(self.clock.now(), &event);
         match event {
             Event::ClonedCard {
                 endpoint,
@@ -679,30 +685,9 @@ fn facts(
             present.map(|h| (h.cluster, h.node, h.endpoint)).collect()
         }),
         memory_bytes: Arc::new(event::resident_bytes),
+        written_bytes: Arc::new(event::written_bytes),
+        journal: Arc::default(),
         reply_delay_mean_ms: config.reply_delay_mean.as_millis() as u64,
         seed: who.seed,
-    }
-}
-
-/// SIGTERM and SIGINT.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Signals, RunError> {
-        let listen = |kind| signal(kind).map_err(system("signals cannot be received"));
-        Ok(Signals {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
     }
 }

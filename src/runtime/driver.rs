@@ -27,6 +27,7 @@ use crate::base::limit;
 use crate::base::store::StoreId;
 use crate::base::time::{Now, Time, WallTime};
 use crate::proto::board::{Board, LinkCommand, LinkEvent, LinkId, META_ROSTER, Route, Transmit};
+use crate::telemetry::operation::{self, Operation};
 
 /// Inputs taken in one go before the queues are drained.
 const INPUTS_PER_TURN: usize = 64;
@@ -164,9 +165,39 @@ pub struct Driver {
     writers: BTreeMap<LinkId, stream::Writer>,
     next_incoming: u64,
     next_call: u64,
-    waiting: BTreeMap<CallId, oneshot::Sender<Result<Reply, CallError>>>,
+    waiting: BTreeMap<CallId, Waiting>,
     storing: BTreeSet<StoreId>,
     held: BTreeMap<StoreId, Vec<Transmit>>,
+}
+
+/// A call whose reply has not come.
+struct Waiting {
+    answer: oneshot::Sender<Result<Reply, CallError>>,
+    /// An operation of the bucket, and since when it runs.
+    operation: Option<(Operation, Instant)>,
+}
+
+impl Waiting {
+    fn new(call: &Call, answer: oneshot::Sender<Result<Reply, CallError>>) -> Self {
+        let operation = match call {
+            Call::Put { .. } => Some(Operation::Put),
+            Call::Get { .. } => Some(Operation::Get),
+            Call::Remove { .. } => Some(Operation::Remove),
+            _ => None,
+        };
+        Waiting {
+            answer,
+            operation: operation.map(|operation| (operation, Instant::now())),
+        }
+    }
+
+    fn end(self, result: Result<Reply, CallError>) {
+        if let Some((operation, since)) = self.operation {
+            operation::count(operation, result.is_ok(), since.elapsed());
+        }
+        // A client that is gone needs no answer.
+        let _ = self.answer.send(result);
+    }
 }
 
 /// What a driver is made of.
@@ -351,7 +382,7 @@ impl Driver {
     fn take_call(&mut self, call: Call, answer: oneshot::Sender<Result<Reply, CallError>>) {
         self.next_call += 1;
         let id = CallId(self.next_call);
-        self.waiting.insert(id, answer);
+        self.waiting.insert(id, Waiting::new(&call, answer));
         self.board.handle_call(self.clock.now(), id, call);
     }
 
@@ -411,7 +442,7 @@ impl Driver {
             while let Some(answer) = self.board.poll_reply() {
                 let result = answer.result.map(|reply| self.complete(reply));
                 if let Some(waiting) = self.waiting.remove(&answer.call) {
-                    let _ = waiting.send(result);
+                    waiting.end(result);
                 }
                 idle = false;
             }

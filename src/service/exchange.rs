@@ -24,6 +24,8 @@ pub struct Fields {
     pub content_encoding: Option<String>,
     /// Accept; several fields are joined with a comma.
     pub accept: Option<String>,
+    /// If-None-Match; several fields are joined with a comma.
+    pub if_none_match: Option<String>,
     /// X-Async-Location, or as Round also spells it.
     pub async_location: bool,
     /// SOAPACTION.
@@ -69,6 +71,9 @@ impl Fields {
                     (&mut fields.content_encoding, "Content-Encoding")
                 }
                 n if n.eq_ignore_ascii_case("accept") => (&mut fields.accept, "Accept"),
+                n if n.eq_ignore_ascii_case("if-none-match") => {
+                    (&mut fields.if_none_match, "If-None-Match")
+                }
                 n if n.eq_ignore_ascii_case("soapaction") => {
                     (&mut fields.soap_action, "SOAPACTION")
                 }
@@ -87,7 +92,7 @@ impl Fields {
             let value = std::str::from_utf8(value).map_err(|_| FieldError::Encoding(known))?;
             match slot {
                 None => *slot = Some(value.trim().to_owned()),
-                Some(before) if known == "Accept" => {
+                Some(before) if matches!(known, "Accept" | "If-None-Match") => {
                     before.push(',');
                     before.push_str(value);
                 }
@@ -149,6 +154,8 @@ pub struct Answer {
     pub post: Option<Post>,
     /// Over UDP nothing is sent back.
     pub silent_over_udp: bool,
+    /// The body goes on as the board's feed (`service/web/feed.rs`); over TCP alone.
+    pub feed: bool,
 }
 
 impl Answer {
@@ -162,6 +169,7 @@ impl Answer {
             delay: Duration::ZERO,
             post: None,
             silent_over_udp: false,
+            feed: false,
         }
     }
 

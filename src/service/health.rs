@@ -48,13 +48,21 @@ impl<B: Board> Service<B> {
     /// What was counted, and the board's own figures while it answers.
     pub(super) async fn metrics(&self) -> Answer {
         let mut page = telemetry::render();
+        page += &telemetry::operation::read().render();
+        if let Some(bytes) = (self.facts().written_bytes)() {
+            figure(&mut page, "counter", "storage_written_bytes_total", bytes);
+        }
+        if let Some(bytes) = (self.facts().memory_bytes)() {
+            figure(&mut page, "gauge", "resident_memory_bytes", bytes);
+        }
         if let Some(overview) = self.overview_soon().await {
             figures(&mut page, &overview);
         }
         Answer::new(200, "text/plain; version=0.0.4; charset=utf-8", page)
     }
 
-    async fn overview_soon(&self) -> Option<Box<Overview>> {
+    /// The overview, unless the board takes too long.
+    pub(super) async fn overview_soon(&self) -> Option<Box<Overview>> {
         let bound = self.sleep(limit::PROBE_TIME_MAX);
         race(self.overview(), bound).await?.ok()
     }

@@ -8,7 +8,8 @@
 //!
 //! `failure` errors to codes · `method/` the table · `rpc` one document · `destination` other
 //! boards · `chord` the seed's form · `device/` what UPnP shows · `control` SOAP · `subscribe`
-//! GENA · `guard` what is refused before it is read · `route` paths · `health` probes and metrics.
+//! GENA · `guard` what is refused before it is read · `route` paths · `health` probes and metrics ·
+//! `journal` what happened lately · `web/` the page and its feed.
 
 pub mod address;
 mod chord;
@@ -19,10 +20,12 @@ pub mod exchange;
 mod failure;
 mod guard;
 mod health;
+pub mod journal;
 pub mod method;
 mod route;
 mod rpc;
 mod subscribe;
+pub mod web;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -42,7 +45,9 @@ use crate::proto::clock::lamport::Lamport;
 use crate::proto::gena::{Ask, Granted, Refused};
 use crate::wire::ssdp::ConfigId;
 
+use journal::Journal;
 use method::Table;
+use web::feed::Feed;
 
 /// What the service needs of a board: the driver's handle implements it, and so do tests.
 pub trait Board: Clone + Send + Sync + 'static {
@@ -60,6 +65,8 @@ pub type DiscoverySource = Arc<dyn Fn() -> Vec<(Name, Id, SocketAddr)> + Send + 
 /// Resident bytes of the process, when the system tells.
 pub type MemorySource = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
 
+/// Bytes the process has had written to storage since its start, when the system tells.
+pub type WrittenSource = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
 /// The answer to a subscriber, when it is there.
 pub type Granting = Pin<Box<dyn Future<Output = Result<Granted, Refused>> + Send>>;
 /// Whoever keeps the subscriptions to events.
@@ -96,6 +103,10 @@ pub struct Facts {
     pub discovered: DiscoverySource,
     /// For get_node_stats.
     pub memory_bytes: MemorySource,
+    /// For get_node_stats.
+    pub written_bytes: WrittenSource,
+    /// What happened lately.
+    pub journal: Arc<Journal>,
     /// Mean of the seed's reply delay, milliseconds; 0: none.
     pub reply_delay_mean_ms: u64,
     /// Of the reply delay and of the choice of a random board.
@@ -114,6 +125,7 @@ struct Shared {
     table: Table,
     clock: Mutex<Lamport>,
     rng: Mutex<Rng>,
+    feed: Feed,
 }
 
 impl<B: Board> Service<B> {
@@ -131,6 +143,7 @@ impl<B: Board> Service<B> {
                 facts,
                 table,
                 clock: Mutex::default(),
+                feed: Feed::default(),
             }),
         }
     }

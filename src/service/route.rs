@@ -8,6 +8,7 @@ use super::control::XML;
 use super::exchange::{Answer, Fields, Request, Transport};
 use super::guard::{Refusal, admit, admit_accept, admit_json, refuse};
 use super::rpc::Answered;
+use super::web::PRESENTATION_PATH;
 use super::{Board, Failure, Service, device};
 
 /// The JSON-RPC endpoint.
@@ -108,18 +109,15 @@ impl<B: Board> Service<B> {
                 Ok(Answer::new(200, XML, document))
             }
             "/healthz" | "/metrics" | "/description.xml" => Ok(self.not_allowed("GET, HEAD")),
-            "/presentation" => Ok(self.refuse_with(
-                404,
-                "the web page comes with a later version; until then use `roundel status`",
-            )),
+            _ if is_page(path) => Ok(self.page(request, path, fields).await),
             _ => {
                 if let Some(answer) = self.upnp(request, fields, path).await {
                     return answer;
                 }
                 Ok(self.refuse_with(
                     404,
-                    "nothing is served at this path; try /rpc, /chord, /healthz, /metrics or \
-                    /description.xml",
+                    "nothing is served at this path; try /presentation, /rpc, /chord, /healthz, \
+                     /metrics or /description.xml",
                 ))
             }
         }
@@ -177,7 +175,7 @@ impl<B: Board> Service<B> {
         answer(self.rpc(query.request.as_bytes()).await)
     }
 
-    fn not_allowed(&self, allow: &'static str) -> Answer {
+    pub(super) fn not_allowed(&self, allow: &'static str) -> Answer {
         let reason = format!("this cannot be asked by that HTTP method; use one of {allow}");
         self.refuse_with(405, &reason).with("Allow", allow)
     }
@@ -185,6 +183,12 @@ impl<B: Board> Service<B> {
     fn fail(&self, failure: Failure) -> Answer {
         answer(Answered::whole(&failure, self.clock().now()))
     }
+}
+
+/// The path is the page's, or below it, or the root, which leads to it.
+fn is_page(path: &str) -> bool {
+    let below = path.strip_prefix(PRESENTATION_PATH);
+    path == "/" || below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn answer(answered: Answered) -> Answer {

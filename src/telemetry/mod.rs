@@ -2,7 +2,10 @@
 //!
 //! A facade over the `metrics` crate: names and labels are fixed here, so that their number is
 //! bounded. Without [`install`] every counter is a no-op. Figures the board itself keeps are not
-//! here; `/metrics` adds them from its overview.
+//! here; `/metrics` adds them from its overview. Operations of the bucket are counted in
+//! [`operation`], always, since boards tell of them in their figures.
+
+pub mod operation;
 
 use std::sync::OnceLock;
 

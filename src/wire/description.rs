@@ -13,6 +13,8 @@ use crate::base::id::Id;
 
 /// The path at which a board serves its description.
 pub const PATH: &str = "/description.xml";
+/// The path at which a board serves its page.
+pub const PRESENTATION_PATH: &str = "/presentation";
 /// The type of the root device.
 pub const RING_NODE: URN = URN::device("roundel-org", "RingNode", 1);
 /// The type of the embedded device: Round's.
@@ -137,7 +139,10 @@ impl Description {
         let round = device(ROUND, node.udn(true), Vec::new());
         let mut description = Description {
             config_id: ConfigId::default(),
-            device: device(RING_NODE, node.udn(false), vec![round]),
+            device: Device {
+                presentation_path: Some(PRESENTATION_PATH.to_owned()),
+                ..device(RING_NODE, node.udn(false), vec![round])
+            },
         };
         description.draw_config_id(|_| Vec::new());
         description
@@ -396,10 +401,11 @@ mod tests {
             "<friendlyName>kitchen</friendlyName>",
             "xmlns=\"urn:schemas-upnp-org:device-1-0\"",
             "<major>2</major>",
+            "<presentationURL>/presentation</presentationURL>",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
-        for part in ["URLBase", "presentationURL", "serviceList"] {
+        for part in ["URLBase", "serviceList"] {
             assert!(!text.contains(part), "{part} in {text}");
         }
         let longest = board(&"n".repeat(63));

@@ -52,6 +52,8 @@ pub struct State {
     /// The next call fails so.
     pub failure: Option<CallError>,
     pub calls: Vec<Call>,
+    /// Waits take their time, as the feed needs it.
+    pub patient: bool,
 }
 
 impl Fake {
@@ -262,9 +264,14 @@ impl Board for Fake {
         })
     }
 
-    /// Bounds end at once, so that tests of silence are quick; drawn delays are not waited for.
-    async fn sleep(&self, _: Duration) {
-        tokio::task::yield_now().await;
+    /// Bounds end at once unless the board is patient, so that tests of silence are quick; drawn
+    /// delays are not waited for.
+    async fn sleep(&self, duration: Duration) {
+        let patient = self.state().patient;
+        match patient {
+            true => tokio::time::sleep(duration).await,
+            false => tokio::task::yield_now().await,
+        }
     }
 }
 
@@ -341,6 +348,7 @@ pub fn alone(setup: Setup, at: SocketAddr) -> Alone {
         others: BTreeMap::new(),
         failure: None,
         calls: Vec::new(),
+        patient: false,
     })));
     let (changed, changes) = watch::channel(());
     let mut facts = Facts {
@@ -361,6 +369,8 @@ pub fn alone(setup: Setup, at: SocketAddr) -> Alone {
             vec![("barn".parse().unwrap(), Id::of(b"far"), far)]
         }),
         memory_bytes: Arc::new(|| Some(9_000_000)),
+        written_bytes: Arc::new(|| Some(70_000)),
+        journal: Arc::default(),
         reply_delay_mean_ms: 0,
         seed: [1; 32],
     };

@@ -298,7 +298,12 @@ async fn other_paths_and_methods_have_their_answers() {
         (status_, document),
         (200, format!("<root>{}</root>", served.at))
     );
-    for path in ["/nothing", "/", "/presentation", "/rpc/"] {
+    for path in [
+        "/nothing",
+        "/presentations",
+        "/presentation/nothing",
+        "/rpc/",
+    ] {
         let (status, answer) = served.get(path).await;
         assert_eq!(
             (status, error_of(status, &answer).1),

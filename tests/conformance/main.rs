@@ -10,5 +10,6 @@ mod httpu;
 mod jsonrpc;
 mod method;
 mod namespace;
+mod page;
 mod ssdp;
 mod upnp;

@@ -3,6 +3,7 @@
 
 use roundel::base::call::{Call, CallError, Consistency, LeaveMode, WriteOutcome};
 use roundel::base::id::Id;
+use roundel::base::item::Key;
 use serde_json::{Value, json};
 
 use crate::fake::{Served, Setup, error_of, member, served, served_with};
@@ -100,6 +101,7 @@ async fn ring_methods_answer_their_shapes() {
         "hops": 0, "path": [id]});
     let mut of_key = lookup.clone();
     of_key["copies"] = json!([node]);
+    of_key["point"] = json!(Key::new("k").unwrap().point().to_string());
     for (method, params, expected) in [
         ("find_ring_successor", json!({}), lookup.clone()),
         ("find_ring_successor", json!({"id": id}), lookup.clone()),
@@ -189,13 +191,20 @@ async fn state_methods_answer_rounds_shapes() {
             "name": null, "version": null, "cluster": "barn", "hash": Id::of(b"far").to_string(),
             "addr": "192.0.2.9", "port": 38400, "state": "unknown"}]}]})
     );
+    let mut stats = served.result("get_node_stats", json!({})).await;
+    // They are counted where operations end, in the driver, for the whole process.
     assert_eq!(
-        served.result("get_node_stats", json!({})).await,
+        stats["operations"].take(),
+        json!({"put": 0, "get": 0, "remove": 0, "failed": 0, "latency_us": []})
+    );
+    assert_eq!(
+        stats,
         json!({"hash": id, "name": "fake", "uptime_ms": 1500, "state": "active", "items": 0,
             "tombstones": 0, "tree_digest": "0".repeat(32), "handover_pending": 0,
             "under_replicated": 0, "safe_to_unplug": true, "unplug_reason": "", "problems": [],
             "store": "open",
-            "counters": {"frames_sent": 12}, "memory_bytes": 9_000_000})
+            "counters": {"frames_sent": 12}, "memory_bytes": 9_000_000, "written_bytes": 70_000,
+            "operations": null})
     );
     assert_eq!(
         served.result("get_node_config", json!({})).await,

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::base::endpoint::SocketAddr;
 use crate::base::limit;
 use crate::service::exchange::{Answer, Fields, Post, Request, Transport};
+use crate::service::web::PRESENTATION_PATH;
 use crate::service::{Board, Service};
 use crate::telemetry;
 use crate::wire::httpu::{self, Headers, HttpuError};
@@ -36,11 +37,10 @@ pub async fn handle_datagram<B: Board>(
         Err(error) => (service.refuse_with(400, &error.to_string()), false, "/rpc"),
         Ok(message) => {
             let is_head = message.method == "HEAD";
-            let path = if message.target.starts_with("/chord") {
-                "/chord"
-            } else {
-                "/rpc"
-            };
+            let path = ["/chord", PRESENTATION_PATH]
+                .into_iter()
+                .find(|path| message.target.starts_with(path))
+                .unwrap_or("/rpc");
             let answer = service.handle(&request(message, from, local)).await;
             (answer, is_head, path)
         }

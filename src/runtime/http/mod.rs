@@ -14,6 +14,7 @@ mod body;
 mod census;
 mod datagram;
 mod gate;
+mod outgoing;
 
 use std::convert::Infallible;
 use std::os::fd::AsRawFd;
@@ -21,8 +22,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
@@ -45,6 +44,7 @@ use crate::telemetry;
 
 use body::{BodyError, Pace};
 use census::Census;
+use outgoing::Outbound;
 
 /// A connection that speaks frames, nothing of it read yet.
 pub type FrameConnection = (TcpStream, SocketAddr);
@@ -79,6 +79,10 @@ impl Options {
         }
     }
 }
+
+/// Why a page gets no stream.
+const FEED_IS_FULL: &str =
+    "too many pages of this board are open, or it is stopping; close one, or try again later";
 
 /// What every connection shares.
 struct Shared<B> {
@@ -134,6 +138,24 @@ pub async fn serve<B: Board>(
             connection(stream, from, shared, frames, posts, shutdown).await;
         });
     }
+}
+
+/// Opens a page's stream, and runs the feed while there are any.
+async fn open_feed<B: Board>(
+    shared: &Shared<B>,
+    mut shutdown: watch::Receiver<bool>,
+) -> Option<Outbound> {
+    let subscription = shared.service.listen().await?;
+    if subscription.first {
+        let service = shared.service.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = service.feed() => {}
+                () = stopped(&mut shutdown) => service.stop_feed(),
+            }
+        });
+    }
+    Some(Outbound::Feed(subscription.messages))
 }
 
 /// Answers a connection that is one too many without reading from it: best effort, since nothing
@@ -217,11 +239,20 @@ async fn http<B: Board>(
     let _ = socket.set_tcp_nodelay(true);
     let _ = socket.set_tcp_user_timeout(Some(limit::UNREAD_TIME_MAX));
     let header_time_max = shared.options.header_time_max;
+    let told = shutdown.clone();
     let exchange = service_fn(move |request| {
-        let (shared, posts) = (shared.clone(), posts.clone());
+        let (shared, posts, told) = (shared.clone(), posts.clone(), told.clone());
         async move {
-            let answer = exchange(request, from, local, &shared, posts).await;
-            Ok::<_, Infallible>(answer)
+            let (answer, whole) = exchange(request, from, local, &shared, posts).await;
+            let (answer, body) = match answer.feed {
+                false => (answer, None),
+                true => match open_feed(&shared, told).await {
+                    Some(body) => (answer, Some(body)),
+                    None => (shared.service.refuse_with(503, FEED_IS_FULL), None),
+                },
+            };
+            telemetry::count_http(false, answer.status);
+            Ok::<_, Infallible>(response(answer, body, whole))
         }
     });
     let mut connection = std::pin::pin!(
@@ -246,14 +277,14 @@ async fn http<B: Board>(
     }
 }
 
-/// One request and its response.
+/// One request, its answer, and whether all of the request was read.
 async fn exchange<B: Board>(
     request: hyper::Request<Incoming>,
     from: SocketAddr,
     local: SocketAddr,
     shared: &Shared<B>,
     posts: Option<mpsc::Sender<Post>>,
-) -> hyper::Response<Full<Bytes>> {
+) -> (Answer, bool) {
     let (head, incoming) = request.into_parts();
     let fields = head.headers.iter();
     let mut fields = Fields::collect(fields.map(|(name, v)| (name.as_str(), v.as_bytes())));
@@ -296,8 +327,7 @@ async fn exchange<B: Board>(
     if let Some(post) = answer.post.clone() {
         deliver(post, posts).await;
     }
-    telemetry::count_http(false, answer.status);
-    response(answer, whole)
+    (answer, whole)
 }
 
 /// Sends a reply elsewhere; what becomes of it is that receiver's matter.
@@ -327,8 +357,9 @@ async fn deliver(post: Post, posts: Option<mpsc::Sender<Post>>) {
     }
 }
 
-fn response(answer: Answer, whole: bool) -> hyper::Response<Full<Bytes>> {
-    let mut response = hyper::Response::new(Full::new(answer.body));
+fn response(answer: Answer, body: Option<Outbound>, whole: bool) -> hyper::Response<Outbound> {
+    let body = body.unwrap_or_else(|| Outbound::whole(answer.body));
+    let mut response = hyper::Response::new(body);
     *response.status_mut() = hyper::StatusCode::from_u16(answer.status)
         .expect("the service answers statuses from 100 to 599");
     let headers = response.headers_mut();

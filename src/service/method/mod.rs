@@ -18,6 +18,8 @@ use std::fmt::Write;
 use serde_json::value::RawValue;
 
 pub use argument::Args;
+pub(in crate::service) use shape::standing;
+pub(in crate::service) use state::{events, shown};
 
 use crate::base::call::{Call, Reply};
 use crate::wire::jsonrpc::nearest;

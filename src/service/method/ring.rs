@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::base::call::{Call, LeaveMode, Reply, Target};
 use crate::base::id::Id;
+use crate::base::item::Key;
 use crate::service::Failure;
 
 use super::argument::Args;
@@ -17,7 +18,7 @@ const TARGET: &[Param] = &[
     Param::optional("key", "a key: who owns it"),
     Param::optional("id", "a point of the ring, 64 hex digits, in place of key"),
 ];
-const LOOKUP: &str = "{id, name, address, alive, hops, path, copies?}";
+const LOOKUP: &str = "{id, name, address, alive, hops, path, point?, copies?}";
 
 /// See the module.
 pub(super) const METHODS: &[Method] = &[
@@ -241,6 +242,8 @@ fn lookup(args: &Args<'_>, reply: &Reply) -> Outcome {
         hops: usize,
         path: &'a [Id],
         #[serde(skip_serializing_if = "Option::is_none")]
+        point: Option<Id>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         copies: Option<Vec<Node<'a>>>,
     }
     let Reply::Lookup {
@@ -252,12 +255,13 @@ fn lookup(args: &Args<'_>, reply: &Reply) -> Outcome {
     else {
         return Err(misplaced());
     };
-    let for_key = args.raw("key").is_some_and(|key| !key.is_null());
+    let key = args.key("key")?;
     json(&Lookup {
         node: node.into(),
         hops: *hops,
         path,
-        copies: for_key.then(|| nodes(copies)),
+        point: key.as_ref().map(Key::point),
+        copies: key.is_some().then(|| nodes(copies)),
     })
 }
 

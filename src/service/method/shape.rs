@@ -14,7 +14,8 @@ use crate::base::id::Id;
 use crate::base::item::{Item, Key, Value};
 use crate::base::member::Standing;
 use crate::base::version::Version;
-use crate::service::Failure;
+use crate::service::{Facts, Failure};
+use crate::telemetry::operation::{self, Operation, Operations};
 use crate::wire::jsonrpc::Code;
 
 use super::Outcome;
@@ -205,7 +206,8 @@ struct GivingUpRow {
     needed: usize,
 }
 
-fn standing(standing: Standing) -> &'static str {
+/// The word of a board's place in the roster.
+pub(in crate::service) fn standing(standing: Standing) -> &'static str {
     match standing {
         Standing::Joining => "joining",
         Standing::Member => "member",
@@ -282,10 +284,37 @@ pub(super) struct StatsRow<'a> {
     counters: BTreeMap<&'static str, u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_bytes: Option<u64>,
+    /// Since the start of the process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    written_bytes: Option<u64>,
+    operations: OperationsRow,
+}
+
+/// The operations clients asked of this board since its start, and how long they took.
+#[derive(Serialize)]
+struct OperationsRow {
+    put: u64,
+    get: u64,
+    remove: u64,
+    failed: u64,
+    /// Classes that are not empty: upper bound in microseconds (null: none), operations.
+    latency_us: Vec<(Option<u64>, u64)>,
+}
+
+impl From<Operations> for OperationsRow {
+    fn from(operations: Operations) -> Self {
+        OperationsRow {
+            put: operations.done(Operation::Put),
+            get: operations.done(Operation::Get),
+            remove: operations.done(Operation::Remove),
+            failed: operations.failed(),
+            latency_us: operations.latencies().collect(),
+        }
+    }
 }
 
 impl<'a> StatsRow<'a> {
-    pub(super) fn new(overview: &'a Overview, memory_bytes: Option<u64>) -> Self {
+    pub(super) fn new(overview: &'a Overview, facts: &Facts) -> Self {
         let health = &overview.health;
         StatsRow {
             hash: overview.id,
@@ -302,7 +331,9 @@ impl<'a> StatsRow<'a> {
             problems: &health.problems,
             store: &health.store,
             counters: overview.counters.iter().copied().collect(),
-            memory_bytes,
+            memory_bytes: (facts.memory_bytes)(),
+            written_bytes: (facts.written_bytes)(),
+            operations: operation::read().into(),
         }
     }
 }

@@ -9,10 +9,11 @@ use crate::base::call::{Call, Overview, Reply};
 use crate::base::endpoint::{Name, SocketAddr};
 use crate::base::id::Id;
 use crate::service::Facts;
+use crate::service::journal::Entry;
 
 use super::argument::Args;
 use super::shape::{ClusterRow, NodeStateRow, StatsRow, json, misplaced};
-use super::{Method, Outcome, Run, Scope, Takes};
+use super::{Method, Outcome, Param, Run, Scope, Takes};
 
 /// A method that reads the overview and takes nothing.
 const fn view(
@@ -58,24 +59,14 @@ pub(super) const METHODS: &[Method] = &[
         &["get-node-state"],
         "{name, version, cluster, hash, addr, port, state}",
         "Shows this board.",
-        |_, _, reply| with_overview(reply, |overview| json(&node_state(overview))),
+        |facts, _, reply| with_overview(reply, |overview| shown("node", facts, overview)),
     ),
     view(
         "get_cluster_state",
         &["get-cluster-state"],
         "{cluster: {name, id, settled, copies, points, mode, nodes: […]}}",
         "Shows the boards of this board's cluster.",
-        |_, _, reply| {
-            #[derive(Serialize)]
-            struct State<'a> {
-                cluster: ClusterRow<'a>,
-            }
-            with_overview(reply, |overview| {
-                json(&State {
-                    cluster: overview.into(),
-                })
-            })
-        },
+        |facts, _, reply| with_overview(reply, |overview| shown("cluster", facts, overview)),
     ),
     view(
         "get_network_state",
@@ -89,12 +80,21 @@ pub(super) const METHODS: &[Method] = &[
         &["get-node-stats"],
         "{hash, name, uptime_ms, state, items, …, safe_to_unplug, problems, store, counters}",
         "Shows this board's figures and what is wrong with it.",
-        |facts, _, reply| {
-            with_overview(reply, |overview| {
-                json(&StatsRow::new(overview, (facts.memory_bytes)()))
-            })
-        },
+        |facts, _, reply| with_overview(reply, |overview| shown("stats", facts, overview)),
     ),
+    Method {
+        name: "get_node_events",
+        aliases: &["get-node-events"],
+        reads: true,
+        scope: Scope::Read,
+        takes: Takes::Params(&[Param::optional("after", "the number of an event")]),
+        result: "{events: [{number, uptime_ms, time_ms, event, node, text}]}",
+        doc: "Shows what happened to the ring lately, as this board saw it since its start.",
+        run: Run::Here(|facts, args| {
+            let after = args.number("after", 0, usize::MAX)?;
+            events(&facts.journal.after(after.unwrap_or_default() as u64))
+        }),
+    },
     Method {
         name: "get_node_config",
         aliases: &["get-node-config"],
@@ -106,6 +106,35 @@ pub(super) const METHODS: &[Method] = &[
         run: Run::Here(|facts, _| Ok(facts.config.clone())),
     },
 ];
+
+/// What `get_node_state`, `get_cluster_state` and `get_node_stats` answer, by the middle of
+/// their names.
+///
+/// # Panics
+/// Of another name: a mistake of the caller.
+pub(in crate::service) fn shown(name: &str, facts: &Facts, overview: &Overview) -> Outcome {
+    #[derive(Serialize)]
+    struct State<'a> {
+        cluster: ClusterRow<'a>,
+    }
+    match name {
+        "node" => json(&node_state(overview)),
+        "cluster" => json(&State {
+            cluster: overview.into(),
+        }),
+        "stats" => json(&StatsRow::new(overview, facts)),
+        other => panic!("there is no view {other}"),
+    }
+}
+
+/// What `get_node_events` answers.
+pub(in crate::service) fn events(entries: &[Entry]) -> Outcome {
+    #[derive(Serialize)]
+    struct Events<'a> {
+        events: &'a [Entry],
+    }
+    json(&Events { events: entries })
+}
 
 fn with_overview(reply: Reply, show: impl FnOnce(&Overview) -> Outcome) -> Outcome {
     match reply {
