@@ -471,6 +471,7 @@ impl Board {
             let pick = self.rng.random_range(0..others.len());
             self.exchange(now, &others[pick]);
         }
+        self.ask_a_stranger(now);
         let settled = self.roster.as_ref().is_none_or(Roster::is_settled);
         let (low, high) = if settled {
             QUIET_PERIOD_MS
@@ -479,6 +480,20 @@ impl Board {
         };
         let wait = self.jitter_ms(low, high);
         self.rearm(now.time + wait, Timer::Gossip);
+    }
+
+    /// A board that this one has a link with and does not count: it may have joined another ring
+    /// since the link was made, or not have been able to merge then.
+    fn ask_a_stranger(&mut self, now: Now) {
+        if self.phase != Phase::Joined {
+            return;
+        }
+        let mut linked = self.links.peers();
+        linked.retain(|id| self.roster.as_ref().is_none_or(|roster| !roster.has(id)));
+        if !linked.is_empty() {
+            let pick = self.rng.random_range(0..linked.len());
+            self.exchange(now, &linked[pick]);
+        }
     }
 
     fn hurry_gossip(&mut self, now: Now) {
