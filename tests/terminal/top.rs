@@ -26,17 +26,18 @@ fn the_ring_is_shown_live_and_the_terminal_is_given_back() {
     alone(|| {
         let mut boards = ring();
         let mut top = Pty::start(&["top"], (110, 36), &[]);
-        top.shows(&[
-            "terminal",
-            "attic",
-            "cellar",
-            "roof",
-            "@",
+        top.displays(&[
+            "roundel  cluster terminal  seen from attic at 127.0.0.1:38400",
+            "3 of 3 boards present",
+            "@  attic",
+            "o  cellar",
+            "o  roof",
+            "127.0.0.1:38402",
             "q quit",
             "began to watch",
         ]);
         top.types("h");
-        top.shows(&["PgUp, PgDn"]);
+        top.displays(&["PgUp, PgDn       scroll them by a page"]);
         top.types("h");
         boards[1].kill();
         top.displays(&["cellar is absent", "2 of 3 boards present", "x  cellar"]);
