@@ -240,7 +240,8 @@ impl Client {
         }
     }
 
-    /// Sends several calls without parameters as one batch; the results are in the order of the calls.
+    /// Sends several calls without parameters as one batch; the results are in the order of the
+    /// calls.
     ///
     /// # Errors
     /// As [`Client::call`], when there is no answer to the batch. A call the board refused, or

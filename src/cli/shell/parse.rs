@@ -1,9 +1,10 @@
 //! Reads a command of the shell: a plain verb with words, or a method in Round's manner.
 //!
 //! `method(object, params…)`: the object is the board that carries it out, by name, id or
-//! address; `*` is every board, `.` or nothing the board in use, `?` any one. The params are JSON: an
-//! object (named), an array, or values one after the other (in the method's order). Without an
-//! object, an object or an array of params may stand alone: `put({"key": "a", "value": 1})`.
+//! address; `*` is every board, `.` or nothing the board in use, `?` any one. The params are JSON:
+//! an object (named), an array, or values one after the other (in the method's order). Without
+//! an object, an object or an array of params may stand alone:
+//! `put({"key": "a", "value": 1})`.
 //!
 //! JSON is kept as it was typed.
 
