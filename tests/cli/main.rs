@@ -3,7 +3,6 @@
 //! Every verb is run as a process against a small HTTP server of this file that answers as a
 //! board would. Nothing here searches the network: each run names its board with `--node`.
 
-#[path = "cli/shell.rs"]
 mod shell;
 
 use std::io::{BufRead, BufReader, Read, Write};
