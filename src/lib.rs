@@ -103,10 +103,12 @@
 //!            datadir  identity  counters  client  probe (doctor)
 //! node/      mod (start, serve, stop)  bind  event  registry
 //! cli/       run  demo/  put  get  remove  list  status  ring  nodes  call  search  join  leave
+//!            top/ (poll → model → view → draw)  shell/ (scan → parse → session; prompt)
 //!            doctor/  export  import  completions  man, and what they share
 //! tests/     tidy/ (this page's rules)  conformance/ (SSDP, HTTP, JSON-RPC, ring messages, UPnP
 //!            and its linter)  control_point/ (foreign UPnP clients)
 //!            readme/ (its commands)  cli  daemon/ (one real board and its disk)
+//!            terminal/ (top and shell on a pseudo-terminal)
 //!            scale/ (rings of thousands, mode partial)  lan/ (real boards in namespaces)
 //!            sim/ (the seeded simulator)  disk/ (real boards on media that fail)
 //!            browser/ (the page in chromium)

@@ -98,6 +98,18 @@ impl Failure {
         self.kind
     }
 
+    /// The same, with the code that a board answered among the words.
+    pub fn coded(mut self) -> Self {
+        if let Some(code) = self
+            .answer
+            .as_ref()
+            .and_then(|answer| answer["code"].as_i64())
+        {
+            self.what = format!("{} [{code}]", self.what);
+        }
+        self
+    }
+
     /// Says it on standard error: two lines for a person, one JSON object for a machine.
     pub fn report(&self, json: bool) {
         use std::io::Write;

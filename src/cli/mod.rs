@@ -39,8 +39,10 @@ pub mod rpc;
 pub mod run;
 pub mod search;
 pub mod shape;
+pub mod shell;
 pub mod status;
 pub mod target;
+pub mod top;
 pub mod value;
 
 use failure::Failure;
@@ -83,8 +85,12 @@ enum Verb {
     Ring(ring::Args),
     /// List the boards of the cluster, or strike one off for good.
     Nodes(nodes::Args),
+    /// Show the ring live in the terminal.
+    Top(top::Args),
     /// Call any JSON-RPC method.
     Call(call::Args),
+    /// Look around and call methods at a prompt, or from a script.
+    Shell(shell::Args),
     /// List the boards that answer on the LAN, of every cluster.
     Search(search::Args),
     /// Make a board join the ring of another.
@@ -144,7 +150,9 @@ impl Verb {
             Verb::Status(args) => args.client.json,
             Verb::Ring(args) => args.client.json,
             Verb::Nodes(args) => args.client.json,
+            Verb::Top(args) => args.client.json,
             Verb::Call(args) => args.client.json,
+            Verb::Shell(args) => args.client.json,
             Verb::Search(args) => args.json,
             Verb::Join(args) => args.client.json,
             Verb::Leave(args) => args.client.json,
@@ -177,7 +185,9 @@ impl Verb {
                 Verb::Status(args) => status::run(args, out).await,
                 Verb::Ring(args) => ring::run(args, out).await,
                 Verb::Nodes(args) => nodes::run(args, out).await,
+                Verb::Top(args) => top::run(args, out).await,
                 Verb::Call(args) => call::run(args, out).await,
+                Verb::Shell(args) => shell::run(args, out).await,
                 Verb::Search(args) => search::run(args, out).await,
                 Verb::Join(args) => join::run(args, out).await,
                 Verb::Leave(args) => leave::run(args, out).await,

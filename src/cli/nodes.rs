@@ -72,6 +72,19 @@ pub(super) fn mark(node: &Node, this: &str) -> Mark {
     }
 }
 
+/// How a board is, in a word or two.
+pub(super) fn standing(node: &Node) -> String {
+    match (node.alive, node.suspect, node.standing.as_str()) {
+        (false, ..) => match &node.giving_up {
+            Some(it) => format!("absent, {}", it.spoken()),
+            None => "absent".to_owned(),
+        },
+        (true, true, _) => "suspected".to_owned(),
+        (true, false, "" | "member") => shown(&node.state),
+        (true, false, standing) => shown(standing),
+    }
+}
+
 /// The boards, a row each, numbered in the order they come in.
 pub(super) fn table_of(nodes: &[Node], this: &str, paint: Paint) -> String {
     let head = [
@@ -79,15 +92,9 @@ pub(super) fn table_of(nodes: &[Node], this: &str, paint: Paint) -> String {
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(nodes.iter().enumerate().map(|(index, node)| {
-        let state = match (node.alive, node.suspect, node.standing.as_str()) {
-            (false, ..) => match &node.giving_up {
-                Some(it) => format!("absent, {}", it.spoken()),
-                None => "absent".to_owned(),
-            },
-            (true, true, _) => "suspected".to_owned(),
-            (true, false, "" | "member") => shown(&node.state),
-            (true, false, "diskless") => paint.bad("diskless"),
-            (true, false, standing) => shown(standing),
+        let state = match node.alive && !node.suspect && node.is_diskless() {
+            true => paint.bad(&standing(node)),
+            false => standing(node),
         };
         vec![
             (index + 1).to_string(),

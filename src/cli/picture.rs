@@ -64,11 +64,16 @@ pub fn turn_of(id: &str) -> f64 {
     point as f64 / (1u64 << (4 * digits.len().max(1))) as f64
 }
 
-#[derive(Clone, Copy)]
-enum Ink {
+/// A cell of the picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ink {
+    /// Nothing.
     Blank,
+    /// The circle.
     Circle,
+    /// A character of a label.
     Label(char),
+    /// A board.
     Board(Mark),
 }
 
@@ -80,12 +85,19 @@ struct Canvas {
 
 /// Draws the boards within `width` columns, with `centre` in the middle.
 pub fn draw(boards: &[Board], centre: &[String], width: usize, paint: Paint) -> Vec<String> {
+    let rows = cells(boards, centre, width, usize::MAX);
+    rows.iter().map(|row| line(row, paint)).collect()
+}
+
+/// The picture's rows within `width` columns and, if it is at least 7, `height` rows.
+pub fn cells(boards: &[Board], centre: &[String], width: usize, height: usize) -> Vec<Vec<Ink>> {
     let rows: f64 = match boards.len() {
         0..=8 => 6.0,
         9..=16 => 8.0,
         _ => 11.0,
     };
-    let radius = rows.min(((width.saturating_sub(4)) / 4) as f64).max(2.0);
+    let room = (width.saturating_sub(4) / 4).min(height.saturating_sub(3) / 2);
+    let radius = rows.min(room as f64).max(2.0);
     let mut canvas = Canvas {
         cells: vec![vec![Ink::Blank; width]; 2 * radius as usize + 3],
         radius,
@@ -104,7 +116,20 @@ pub fn draw(boards: &[Board], centre: &[String], width: usize, paint: Paint) -> 
         let start = (width / 2).saturating_sub(line.chars().count() / 2);
         canvas.write(row, start, line);
     }
-    canvas.lines(paint)
+    canvas.inked()
+}
+
+fn line(row: &[Ink], paint: Paint) -> String {
+    let mut line = String::new();
+    for ink in row {
+        match ink {
+            Ink::Blank => line.push(' '),
+            Ink::Circle => line.push_str(&paint.faint("·")),
+            Ink::Label(c) => line.push(*c),
+            Ink::Board(mark) => line.push_str(&mark.paint(paint, &mark.sign().to_string())),
+        }
+    }
+    line.trim_end().to_owned()
 }
 
 impl Canvas {
@@ -181,25 +206,13 @@ impl Canvas {
         true
     }
 
-    fn lines(&self, paint: Paint) -> Vec<String> {
-        let drawn = self.cells.iter().map(|row| {
-            let mut line = String::new();
-            for ink in row {
-                match ink {
-                    Ink::Blank => line.push(' '),
-                    Ink::Circle => line.push_str(&paint.faint("·")),
-                    Ink::Label(c) => line.push(*c),
-                    Ink::Board(mark) => {
-                        line.push_str(&mark.paint(paint, &mark.sign().to_string()));
-                    }
-                }
-            }
-            line.trim_end().to_owned()
-        });
-        let lines: Vec<String> = drawn.collect();
-        let first = lines.iter().position(|line| !line.is_empty()).unwrap_or(0);
-        let last = lines.iter().rposition(|line| !line.is_empty());
-        lines[first..last.map_or(first, |last| last + 1)].to_vec()
+    /// The rows between the first and the last that have anything.
+    fn inked(mut self) -> Vec<Vec<Ink>> {
+        let any = |row: &Vec<Ink>| row.iter().any(|ink| *ink != Ink::Blank);
+        let first = self.cells.iter().position(any).unwrap_or(0);
+        let last = self.cells.iter().rposition(any);
+        self.cells.truncate(last.map_or(first, |last| last + 1));
+        self.cells.split_off(first)
     }
 }
 
@@ -251,6 +264,23 @@ mod tests {
         assert_eq!(turn_of(&format!("8{}", "0".repeat(63))), 0.5);
         assert!(turn_of(&"f".repeat(64)) < 1.0);
         assert_eq!(turn_of("no id"), 0.0);
+    }
+
+    #[test]
+    fn a_low_picture_keeps_within_its_height() {
+        let boards = [
+            board(0.0, Mark::This, "north"),
+            board(0.5, Mark::Alive, "south"),
+        ];
+        for height in 7..20 {
+            let rows = cells(&boards, &["home".to_owned()], 80, height);
+            assert!(rows.len() <= height, "{height}");
+            let marks = rows
+                .iter()
+                .flatten()
+                .filter(|ink| matches!(ink, Ink::Board(_)));
+            assert_eq!(marks.count(), 2);
+        }
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::nodes;
 use super::out::{Out, shown};
 use super::picture::{self, Board};
-use super::shape::{ClusterState, Node, NodeState};
+use super::shape::{Cluster, ClusterState, Node, NodeState};
 use super::target;
 
 /// More boards than these are labelled by their number in the table.
@@ -40,20 +40,7 @@ pub async fn run(args: Args, out: &mut Out) -> Result<(), Failure> {
     let mut state: ClusterState = client.call_as("get_cluster_state", &json!({})).await?;
     state.cluster.nodes.sort_by(|a, b| a.hash.cmp(&b.hash));
     let nodes = &state.cluster.nodes;
-    let boards: Vec<Board> = nodes
-        .iter()
-        .enumerate()
-        .map(|(index, node)| Board {
-            turn: picture::turn_of(&node.hash),
-            mark: nodes::mark(node, &this.hash),
-            label: label(node, index, nodes.len()),
-        })
-        .collect();
-    let present = nodes.iter().filter(|node| node.alive).count();
-    let centre = [
-        shown(&state.cluster.name),
-        format!("{present} of {} present", nodes.len()),
-    ];
+    let (boards, centre) = places(&state.cluster, &this.hash);
     for line in picture::draw(&boards, &centre, out.width().min(100), out.paint) {
         writeln!(out, "{line}")?;
     }
@@ -63,6 +50,23 @@ pub async fn run(args: Args, out: &mut Out) -> Result<(), Failure> {
         writeln!(out, "{caveat}")?;
     }
     Ok(())
+}
+
+/// What the picture of a cluster shows, asked of the board `this`: the boards, in the order of the
+/// cluster's list, and the words in the middle.
+pub(super) fn places(cluster: &Cluster, this: &str) -> (Vec<Board>, [String; 2]) {
+    let nodes = &cluster.nodes;
+    let boards = nodes.iter().enumerate().map(|(index, node)| Board {
+        turn: picture::turn_of(&node.hash),
+        mark: nodes::mark(node, this),
+        label: label(node, index, nodes.len()),
+    });
+    let present = nodes.iter().filter(|node| node.alive).count();
+    let centre = [
+        shown(&cluster.name),
+        format!("{present} of {} present", nodes.len()),
+    ];
+    (boards.collect(), centre)
 }
 
 fn label(node: &Node, index: usize, boards: usize) -> String {

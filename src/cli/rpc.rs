@@ -109,6 +109,29 @@ struct Envelope {
     error: Option<Answer>,
 }
 
+impl Envelope {
+    fn is_empty(&self) -> bool {
+        self.result.is_none() && self.error.is_none()
+    }
+
+    /// A `null` result reads as none.
+    fn result(self) -> Result<Box<RawValue>, Answer> {
+        match (self.error, self.result) {
+            (Some(error), _) => Err(error),
+            (None, Some(result)) => Ok(result),
+            (None, None) => Ok(RawValue::NULL.to_owned()),
+        }
+    }
+}
+
+/// An answer of a batch.
+#[derive(Deserialize)]
+struct Numbered {
+    id: u64,
+    result: Option<Box<RawValue>>,
+    error: Option<Answer>,
+}
+
 /// Where a call goes beyond the board it is sent to.
 #[derive(Clone, Debug, Default)]
 pub struct Route {
@@ -194,32 +217,72 @@ impl Client {
             forward: route.forward.then_some(true),
         };
         let body = serde_json::to_vec(&call).expect("our own requests are JSON");
-        let limit = self.answer_time_max;
-        let sent = self.post(Bytes::from(body));
-        let (status, body) = match tokio::time::timeout(limit, sent).await {
-            Ok(answer) => answer?,
-            Err(_) => {
-                self.connection = None;
-                return Err(RpcError::Silent {
-                    address: self.address,
-                    seconds: limit.as_secs(),
-                });
-            }
-        };
+        let (status, body) = self.post_in_time(Bytes::from(body)).await?;
         match serde_json::from_slice::<Envelope>(&body) {
-            Ok(Envelope {
-                error: Some(error), ..
-            }) => Err(RpcError::Answer(error)),
-            Ok(Envelope {
-                result: Some(result),
-                ..
-            }) => Ok(result),
-            // A `null` result reads as none.
-            Ok(_) if status == 200 => {
-                Ok(RawValue::from_string("null".to_owned()).expect("null is JSON"))
+            Ok(envelope) if status == 200 || !envelope.is_empty() => {
+                envelope.result().map_err(RpcError::Answer)
             }
             _ => Err(self.foreign(status, &body)),
         }
+    }
+
+    async fn post_in_time(&mut self, body: Bytes) -> Result<(u16, Bytes), RpcError> {
+        let limit = self.answer_time_max;
+        match tokio::time::timeout(limit, self.post(body)).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                self.connection = None;
+                Err(RpcError::Silent {
+                    address: self.address,
+                    seconds: limit.as_secs(),
+                })
+            }
+        }
+    }
+
+    /// Sends several calls without parameters as one batch; the results are in the order of the
+    /// calls.
+    ///
+    /// # Errors
+    /// As [`Client::call`], when there is no answer to the batch. A call the board refused, or
+    /// left without an answer, is an error of its own.
+    pub async fn batch(
+        &mut self,
+        calls: &[(&str, Route)],
+    ) -> Result<Vec<Result<Box<RawValue>, RpcError>>, RpcError> {
+        let none = serde_json::Map::new();
+        let first = self.calls + 1;
+        self.calls += calls.len() as u64;
+        let requests: Vec<_> = calls
+            .iter()
+            .zip(first..)
+            .map(|((method, route), id)| Call {
+                jsonrpc: "2.0",
+                id,
+                method,
+                params: &none,
+                dest: route.dest.as_deref(),
+                forward: route.forward.then_some(true),
+            })
+            .collect();
+        let body = serde_json::to_vec(&requests).expect("our own requests are JSON");
+        let (status, body) = self.post_in_time(Bytes::from(body)).await?;
+        let answers: Vec<Numbered> =
+            serde_json::from_slice(&body).map_err(|_| self.foreign(status, &body))?;
+        let mut results: Vec<_> = calls
+            .iter()
+            .map(|_| Err(self.foreign(status, b"a batch without an answer to each call")))
+            .collect();
+        for answer in answers {
+            let index = answer.id.checked_sub(first).map(|index| index as usize);
+            if let Some(slot) = index.and_then(|index| results.get_mut(index)) {
+                let (result, error) = (answer.result, answer.error);
+                *slot = Envelope { result, error }
+                    .result()
+                    .map_err(RpcError::Answer);
+            }
+        }
+        Ok(results)
     }
 
     fn foreign(&self, status: u16, body: &[u8]) -> RpcError {

@@ -153,6 +153,45 @@ pub struct NodeStats {
     pub problems: Vec<String>,
     /// `open`, `starting`, `read-only` or `closed`.
     pub store: String,
+    /// Memory it takes, when the board says so.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
+    /// Bytes written to its medium since the start, when the board says so.
+    #[serde(default)]
+    pub written_bytes: Option<u64>,
+    /// What clients asked of it since the start, when the board says so.
+    #[serde(default)]
+    pub operations: Option<Operations>,
+}
+
+/// The operations clients asked of a board since its start.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Operations {
+    /// Values stored.
+    #[serde(default)]
+    pub put: u64,
+    /// Values read.
+    #[serde(default)]
+    pub get: u64,
+    /// Keys removed.
+    #[serde(default)]
+    pub remove: u64,
+    /// Those that ended with an error.
+    #[serde(default)]
+    pub failed: u64,
+    /// Latency classes: upper bound in microseconds (none: no bound), operations.
+    #[serde(default)]
+    pub latency_us: Vec<(Option<u64>, u64)>,
+}
+
+/// A board's part of a `get_node_stats` that asked every one.
+#[derive(Clone, Debug, Deserialize)]
+pub struct BoardStats {
+    /// Its id.
+    pub dest: String,
+    /// Its answer, if it gave one.
+    #[serde(default)]
+    pub result: Option<NodeStats>,
 }
 
 /// `get`.

@@ -3,6 +3,8 @@
 //! Every verb is run as a process against a small HTTP server of this file that answers as a
 //! board would. Nothing here searches the network: each run names its board with `--node`.
 
+mod shell;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
@@ -21,7 +23,9 @@ const VERBS: &[&str] = &[
     "status",
     "ring",
     "nodes",
+    "top",
     "call",
+    "shell",
     "search",
     "join",
     "leave",
@@ -104,13 +108,22 @@ fn serve(mut stream: TcpStream, headers: &str, answer: &Answer, seen: &Mutex<Vec
         reader.read_exact(&mut body).unwrap();
         let request: Value = serde_json::from_slice(&body).unwrap();
         seen.lock().unwrap().push(String::from_utf8(body).unwrap());
-        let member = answer(request["method"].as_str().unwrap(), &request["params"]);
-        let status = if member.starts_with("\"error\"") {
-            "503 X"
-        } else {
-            "200 OK"
+        let mut status = "200 OK";
+        let mut answered = |request: &Value| {
+            let member = answer(request["method"].as_str().unwrap(), &request["params"]);
+            if member.starts_with("\"error\"") {
+                status = "503 X";
+            }
+            format!("{{\"jsonrpc\":\"2.0\",\"id\":{},{member}}}", request["id"])
         };
-        let body = format!("{{\"jsonrpc\":\"2.0\",\"id\":{},{member}}}", request["id"]);
+        let body = match request.as_array() {
+            Some(batch) => {
+                let answers: Vec<String> = batch.iter().map(&mut answered).collect();
+                status = "200 OK";
+                format!("[{}]", answers.join(","))
+            }
+            None => answered(&request),
+        };
         let head = format!(
             "HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\n\r\n",
             body.len()
@@ -174,7 +187,7 @@ fn every_verb_explains_itself() {
         );
         assert!(all.contains(&format!("  {verb} ")), "{all}");
     }
-    for later in ["shell", "top", "key", "bench"] {
+    for later in ["key", "bench"] {
         assert!(!all.contains(&format!("  {later} ")), "{all}");
     }
 }
@@ -191,6 +204,10 @@ fn wrong_usage_ends_with_2() {
         &["demo", "--nodes", "2"],
         &["run", "--port", "1900", "--data", "/nonexistent"],
         &["run", "--name", "two words"],
+        &["top", "--node", "127.0.0.1:9"],
+        &["top", "--interval", "0", "--json", "--node", "127.0.0.1:9"],
+        &["shell", "-c", "echo(", "--node", "127.0.0.1:9"],
+        &["shell", "-c", "fly", "--node", "127.0.0.1:9"],
     ] {
         let output = roundel(args, b"");
         assert_eq!(code(&output), 2, "{args:?}");
@@ -582,6 +599,32 @@ fn completions_and_manual_pages_know_every_verb() {
     for verb in VERBS {
         assert!(out.join(format!("roundel-{verb}.1")).exists(), "{verb}");
     }
+}
+
+#[test]
+fn top_needs_a_terminal_or_json() {
+    let output = home().run(&["top"]);
+    let said = text(&output.stderr);
+    assert_eq!(code(&output), 2);
+    assert!(
+        said.contains("this is none") && said.contains("next: add --json"),
+        "{said}"
+    );
+    let fake = home();
+    let output = fake.run(&["top", "--json"]);
+    assert_eq!(code(&output), 0, "{}", text(&output.stderr));
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["node"]["name"], "attic");
+    assert_eq!(
+        json["cluster_state"]["cluster"]["nodes"][0]["for_ms"],
+        61_000
+    );
+    assert_eq!(json["stats"]["items"], 9);
+    let requests = fake.requests();
+    assert_eq!(requests.len(), 2, "a batch each: {requests:?}");
+    assert!(requests[1].contains("\"dest\":\"*\""), "{}", requests[1]);
+    let broken = Fake::new(|_, _| error(-32_003, Value::Null));
+    assert_eq!(code(&broken.run(&["top", "--json"])), 4);
 }
 
 const METHODS: &[&str] = &[
