@@ -166,8 +166,9 @@ impl View {
         self.digest
     }
 
-    /// Copies can be brought up to date by what comparing finds alone: nobody is joining or leaving,
-    /// and the boards lay all cells out over one roster, which in mode `partial` they do not.
+    /// Copies can be brought up to date by what comparing finds alone: nobody is joining or
+    /// leaving, and the boards lay all cells out over one roster, which in mode `partial` they do
+    /// not.
     pub fn is_comparable(&self) -> bool {
         self.is_settled() && self.ranks.is_none()
     }
