@@ -40,10 +40,13 @@ use crate::runtime::http;
 use crate::runtime::identity::{self as identity_file, IdentityFileError};
 use crate::runtime::link::{self, InterfaceAddress};
 use crate::runtime::memorydir::{self, MemoryDirError};
+use crate::runtime::owner::Keeper;
 use crate::runtime::store::{FreeSpaceLevels, OpenError, Options, Store};
 use crate::runtime::tls::{Terminator, TlsError};
 use crate::runtime::udp::Udp;
 use crate::security::identity::{Identity, IdentityError, Signer};
+use crate::service::owner::Desk;
+use crate::service::web::PRESENTATION_PATH;
 use crate::service::{self, Facts, Publisher, Service, device};
 use crate::telemetry;
 use crate::wire::description::Description;
@@ -343,6 +346,9 @@ fn serve_http(
     stop
 }
 
+/// What discovery hears, once it runs.
+type Discovering = Arc<RwLock<Option<Arc<Discovery>>>>;
+
 /// A running board.
 struct Node {
     handle: Handle,
@@ -351,7 +357,8 @@ struct Node {
     clock: Clock,
     udp: Arc<Udp>,
     service: Service<Handle>,
-    discovery: Arc<RwLock<Option<Arc<Discovery>>>>,
+    discovery: Discovering,
+    owner: Arc<Keeper>,
     reports: mpsc::UnboundedReceiver<Report>,
     notices: mpsc::Receiver<Notice>,
     members: event::Members,
@@ -396,7 +403,9 @@ impl Node {
         let driver = tokio::spawn(driver.run());
         let discovery = Arc::new(RwLock::new(None::<Arc<Discovery>>));
         let publisher = gena::start(handle.clone(), handle.changes(), seeded(seed, 2));
-        let service = Service::new(handle.clone(), facts(&config, &who, &discovery, publisher));
+        let owner = Keeper::new(start.directory.path()).map_err(|_| RunError::NoEntropy)?;
+        let facts = facts(&config, &who, (&discovery, publisher, owner.clone()));
+        let service = Service::new(handle.clone(), facts);
         let members = event::Members::default();
         let listeners = (bound.listeners, issuer.terminator());
         let stop_http = serve_http(listeners, &service, &members, &frames, &udp);
@@ -408,6 +417,7 @@ impl Node {
             udp,
             service,
             discovery,
+            owner,
             reports,
             notices,
             gate: {
@@ -506,6 +516,12 @@ impl Node {
         tracing::info!(%name, %id, endpoint = %self.who.endpoint, %cluster, "serving");
         if self.config.bind_addr.is_none() && self.config.interfaces.is_empty() {
             tracing::info!("no key is set: whoever is on this LAN can join and write");
+        }
+        if !self.owner.is_claimed()
+            && let Ok(code) = self.owner.code()
+        {
+            let page = format!("https://{}{PRESENTATION_PATH}", self.who.endpoint);
+            tracing::info!(%code, %page, "nobody owns this board yet: claim it with the code");
         }
     }
 
@@ -675,8 +691,7 @@ async fn send_posts(mut posts: mpsc::Receiver<service::exchange::Post>, udp: Arc
 fn facts(
     config: &Config,
     who: &Who,
-    discovery: &Arc<RwLock<Option<Arc<Discovery>>>>,
-    publisher: Publisher,
+    (discovery, publisher, owner): (&Discovering, Publisher, Arc<Keeper>),
 ) -> Facts {
     let heard = discovery.clone();
     let description = Bytes::from(who.description.emit());
@@ -694,6 +709,7 @@ fn facts(
         config_id: who.description.config_id,
         server: discovery::software(),
         publisher,
+        owner,
         discovered: Arc::new(move || {
             let discovery = heard.read().expect("nobody panics with it");
             let heard = discovery.as_ref().map(|d| d.heard()).unwrap_or_default();

@@ -10,6 +10,7 @@ mod httpu;
 mod jsonrpc;
 mod method;
 mod namespace;
+mod owner;
 mod page;
 mod ssdp;
 mod upnp;

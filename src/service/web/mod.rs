@@ -110,12 +110,17 @@ fn guarded(answer: Answer) -> Answer {
 impl<B: Board> Service<B> {
     /// The page, what is below its path, and where to find it.
     pub(super) async fn page(&self, request: &Request, path: &str, fields: &Fields) -> Answer {
-        if !matches!(request.method.as_str(), "GET" | "HEAD") {
-            return self.not_allowed("GET, HEAD");
-        }
         let name = path
             .strip_prefix(PRESENTATION_PATH)
             .and_then(|rest| rest.strip_prefix('/'));
+        if let Some(name) = name
+            && let Some(answer) = self.owner(request, name, fields).await
+        {
+            return guarded(answer);
+        }
+        if !matches!(request.method.as_str(), "GET" | "HEAD") {
+            return self.not_allowed("GET, HEAD");
+        }
         match name {
             None if path == "/" => Answer::new(302, "", "").with("Location", PRESENTATION_PATH),
             None => self.document().await,
