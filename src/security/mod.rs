@@ -1,3 +1,7 @@
 //! L1: cryptographic primitives, wrapped so that the machines name values and not a library.
 
+pub mod hex;
+pub mod hkdf;
+pub mod hmac;
 pub mod identity;
+pub mod key;
