@@ -5,3 +5,6 @@ pub mod hkdf;
 pub mod hmac;
 pub mod identity;
 pub mod key;
+pub mod rnd1;
+pub mod token;
+pub mod window;
