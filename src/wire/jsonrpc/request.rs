@@ -272,6 +272,7 @@ fn element<'a>(
         }
         Ok(())
     })?;
+    // Of a single request it was judged before.
     envelope.digest = envelope.digest.filter(|_| in_batch);
     Ok(envelope.judge())
 }
