@@ -76,11 +76,15 @@ pub(super) struct Visitor {
 #[derive(Debug)]
 pub struct Entry {
     pub(super) visitor: Result<Visitor, Refusal>,
-    /// Over UDP the answer must not be larger than the request.
-    pub(super) is_bounded: bool,
+    is_bounded: bool,
 }
 
 impl Entry {
+    /// The answer must not be larger than the request: it is a stranger's, over UDP.
+    pub fn is_bounded(&self) -> bool {
+        self.is_bounded
+    }
+
     /// The caller proved who it is; limits for strangers are not for it.
     pub fn is_proved(&self) -> bool {
         matches!(&self.visitor, Ok(visitor) if visitor.seal.is_some())

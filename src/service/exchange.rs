@@ -251,6 +251,17 @@ impl Answer {
         }
     }
 
+    /// The same with its proof, if it has one to show. Nothing of it may be changed from then on; of
+    /// an answer to HEAD the body is not sent.
+    pub fn sealed(mut self, is_head: bool) -> Self {
+        let Some(seal) = self.seal.take() else {
+            return self;
+        };
+        let body: &[u8] = if is_head { &[] } else { &self.body };
+        let proof = seal.proof(self.status, self.content_type, body);
+        self.with(Seal::FIELD, proof)
+    }
+
     /// The same with one more header field.
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));

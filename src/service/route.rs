@@ -47,6 +47,12 @@ impl<B: Board> Service<B> {
         answer
     }
 
+    /// The refusal of a caller that is not let in, which nothing needs to be waited for.
+    pub fn refused(&self, entry: &Entry) -> Option<Answer> {
+        let refusal = entry.visitor.as_ref().err()?;
+        Some(self.refuse(refusal))
+    }
+
     /// A refusal as a JSON-RPC error, for transports that must refuse by themselves.
     pub fn refuse_with(&self, status: u16, reason: &str) -> Answer {
         self.refuse(&Refusal {

@@ -167,6 +167,7 @@ async fn answer(
             from: from.parse().unwrap(),
             local: served.at,
             transport,
+            secure: false,
         })
         .await
 }

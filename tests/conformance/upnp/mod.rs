@@ -40,6 +40,7 @@ pub fn request(method: &str, target: &str, fields: &[(&str, &str)], body: &str) 
         from: FROM.parse::<SocketAddr>().unwrap(),
         local: AT.parse().unwrap(),
         transport: Transport::Tcp,
+        secure: false,
     }
 }
 
