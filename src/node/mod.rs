@@ -12,6 +12,7 @@ mod bind;
 mod event;
 mod registry;
 mod signal;
+mod subject;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -30,6 +31,7 @@ use crate::base::member::Life;
 use crate::base::rng::seeded;
 use crate::config::{Config, spoken_name};
 use crate::proto::board::{Board, Settings};
+use crate::runtime::certificate::Issuer;
 use crate::runtime::counters::{self, Counters};
 use crate::runtime::datadir::{self, DataDir, DataDirError};
 use crate::runtime::discovery::{self, Discovery, Notice};
@@ -40,6 +42,7 @@ use crate::runtime::identity::{self as identity_file, IdentityFileError};
 use crate::runtime::link::{self, InterfaceAddress};
 use crate::runtime::memorydir::{self, MemoryDirError};
 use crate::runtime::store::{FreeSpaceLevels, OpenError, Options, Store};
+use crate::runtime::tls::{Terminator, TlsError};
 use crate::runtime::udp::Udp;
 use crate::security::identity::{Identity, IdentityError, Signer};
 use crate::service::caller::{Entrance, Keys};
@@ -123,6 +126,9 @@ pub enum RunError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The identity key cannot sign for TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The system gave no random bytes.
     #[error("the system's random source failed; a board needs one")]
     NoEntropy,
@@ -185,6 +191,8 @@ fn random<const N: usize>() -> Result<[u8; N], RunError> {
 struct Start {
     directory: DataDir,
     identity: Identity,
+    /// The identity's PKCS#8 document.
+    document: Vec<u8>,
     counters: Counters,
     /// Why the directory is one in memory; none: it is the one that was configured.
     diskless: Option<String>,
@@ -246,6 +254,7 @@ impl Start {
         Ok(Start {
             directory,
             identity,
+            document,
             counters: start.counters,
             diskless: None,
         })
@@ -313,7 +322,7 @@ fn drive(
 
 /// Serves every listener until the sender that is returned is dropped.
 fn serve_http(
-    listeners: Vec<TcpListener>,
+    (listeners, tls): (Vec<TcpListener>, &Terminator),
     service: &Service<Handle>,
     members: &event::Members,
     frames: &mpsc::Sender<http::FrameConnection>,
@@ -324,7 +333,8 @@ fn serve_http(
     tokio::spawn(send_posts(posted, udp.clone()));
     for listener in listeners {
         let members = members.clone();
-        let options = http::Options::new(move |address: IpAddr| members.has(&address));
+        let mut options = http::Options::new(move |address: IpAddr| members.has(&address));
+        options.tls = Some(tls.clone());
         let (service, frames, posts) = (service.clone(), frames.clone(), Some(posts.clone()));
         tokio::spawn(http::serve(
             listener,
@@ -355,6 +365,7 @@ struct Node {
     httpu: Arc<Semaphore>,
     /// Whoever learns of another key, or of another access state, says so here.
     _keys: watch::Sender<Arc<Keys>>,
+    issuer: Issuer,
     _stop_http: watch::Sender<bool>,
 }
 
@@ -377,6 +388,7 @@ impl Node {
             seed,
             endpoint: bound.endpoint,
         };
+        let issuer = subject::issuer(&start, &config, &who.name)?;
         let store_path = start.directory.store_path();
         let (frames, accepted) = mpsc::channel(STREAMS_WAITING);
         let (reports_in, reports) = mpsc::unbounded_channel();
@@ -398,7 +410,8 @@ impl Node {
         let facts = facts(&config, &who, &discovery, publisher, entrance);
         let service = Service::new(handle.clone(), facts);
         let members = event::Members::default();
-        let stop_http = serve_http(bound.listeners, &service, &members, &frames, &udp);
+        let listeners = (bound.listeners, issuer.terminator());
+        let stop_http = serve_http(listeners, &service, &members, &frames, &udp);
         let (notices_in, notices) = mpsc::channel(NOTICES_WAITING);
         let mut node = Node {
             handle,
@@ -417,6 +430,7 @@ impl Node {
             members,
             _keys: keys,
             httpu: Arc::new(Semaphore::new(HTTPU_AT_ONCE)),
+            issuer,
             _stop_http: stop_http,
             config,
         };
@@ -572,6 +586,8 @@ impl Node {
     fn addresses(&mut self, addresses: &[InterfaceAddress]) {
         // An interface that is not discovery's is a link all the same.
         let interfaces = link::list().unwrap_or_default();
+        self.issuer
+            .set_addresses(subject::addresses(&self.config, &interfaces));
         let prefixes = interfaces.into_iter().flat_map(|it| it.addresses);
         let prefixes: Vec<_> = prefixes.collect();
         self.on_link.set(prefixes.clone());

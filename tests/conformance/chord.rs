@@ -166,8 +166,8 @@ async fn answer(
             body: message.to_string().into(),
             from: from.parse().unwrap(),
             local: served.at,
-            transport,
             secure: false,
+            transport,
         })
         .await
 }

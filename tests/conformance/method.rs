@@ -185,7 +185,7 @@ async fn state_methods_answer_rounds_shapes() {
     assert_eq!(
         served.result("get_cluster_state", json!({})).await,
         json!({"cluster": {"name": "home", "id": "07".repeat(16), "settled": true, "copies": 3,
-            "points": 128, "mode": "full", "nodes": [node]}})
+            "points": 128, "mode": "full", "access": "provisional", "nodes": [node]}})
     );
     assert_eq!(
         served.result("get_network_state", json!({})).await,

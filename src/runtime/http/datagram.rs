@@ -189,8 +189,8 @@ fn request(message: httpu::Request, from: SocketAddr, local: SocketAddr) -> Requ
         body: message.body,
         from,
         local,
-        transport: Transport::Udp,
         secure: false,
+        transport: Transport::Udp,
     }
 }
 

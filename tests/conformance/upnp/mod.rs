@@ -39,8 +39,8 @@ pub fn request(method: &str, target: &str, fields: &[(&str, &str)], body: &str) 
         body: Bytes::copy_from_slice(body.as_bytes()),
         from: FROM.parse::<SocketAddr>().unwrap(),
         local: AT.parse().unwrap(),
-        transport: Transport::Tcp,
         secure: false,
+        transport: Transport::Tcp,
     }
 }
 
