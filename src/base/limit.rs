@@ -46,6 +46,16 @@ pub const DATAGRAM_RECEIVE_BYTES_MAX: usize = 65_535;
 pub const HTTPU_ANSWERS_PER_SOURCE_MAX: u32 = 128;
 /// HTTPU requests answered to strangers in a second, in all.
 pub const HTTPU_ANSWERS_MAX: u32 = 1_024;
+/// A challenge opens a session within this: one exchange, on a slow network.
+pub const CHALLENGE_TIME_MAX: Duration = Duration::from_secs(60);
+/// Sessions of clients that hold the cluster's key; each takes 0.6 KiB, and only they open any.
+pub const CLIENT_SESSIONS_MAX: usize = 1_024;
+/// Answers kept for clients that ask again, in all.
+pub const RETRIES_KEPT_MAX: usize = 1_024;
+/// Bytes of an answer that is kept so; the answers to writes are far smaller.
+pub const RETRY_BYTES_MAX: usize = 4 * 1_024;
+/// An answer is kept for so long: longer than a client waits and asks again.
+pub const RETRY_TIME_MAX: Duration = Duration::from_secs(60);
 /// Header fields of an HTTP message.
 pub const HEADERS_MAX: usize = 64;
 /// Bytes of an HTTP head.

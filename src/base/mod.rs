@@ -3,6 +3,7 @@
 //! Nothing here owns a socket, a file, a clock or a random source, and nothing here imports
 //! another layer.
 
+pub mod access;
 pub mod call;
 pub mod cell;
 pub mod endpoint;

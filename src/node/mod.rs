@@ -7,6 +7,7 @@
 //! driver and notices of discovery are passed on. End: a termination signal is an orderly leave (or
 //! a plain stop, if so configured); a second one stops at once.
 
+mod access;
 mod bind;
 mod event;
 mod registry;
@@ -45,6 +46,7 @@ use crate::runtime::store::{FreeSpaceLevels, OpenError, Options, Store};
 use crate::runtime::tls::{Terminator, TlsError};
 use crate::runtime::udp::Udp;
 use crate::security::identity::{Identity, IdentityError, Signer};
+use crate::service::caller::{Entrance, Keys};
 use crate::service::owner::Desk;
 use crate::service::web::PRESENTATION_PATH;
 use crate::service::{self, Facts, Publisher, Service, device};
@@ -95,6 +97,9 @@ pub enum RunError {
         /// And with each place in memory.
         source: MemoryDirError,
     },
+    /// The cluster's key cannot be used.
+    #[error(transparent)]
+    Key(#[from] access::KeyFileError),
     /// No port could be had.
     #[error("port {port} cannot be used: {source}; free it, or choose another with --port")]
     Port {
@@ -363,7 +368,10 @@ struct Node {
     notices: mpsc::Receiver<Notice>,
     members: event::Members,
     gate: http::Gate,
+    on_link: access::OnLink,
     httpu: Arc<Semaphore>,
+    /// Whoever learns of another key, or of another access state, says so here.
+    _keys: watch::Sender<Arc<Keys>>,
     issuer: Issuer,
     _stop_http: watch::Sender<bool>,
 }
@@ -373,6 +381,7 @@ impl Node {
         telemetry::install();
         let signals = Signals::new()?;
         let start = Start::new(&config)?;
+        let keys = access::keys(&config, start.directory.path())?;
         let bound = bind::bind(&config)?;
         let udp = Arc::new(bound.udp);
         let seed = random::<32>()?;
@@ -403,8 +412,11 @@ impl Node {
         let driver = tokio::spawn(driver.run());
         let discovery = Arc::new(RwLock::new(None::<Arc<Discovery>>));
         let publisher = gena::start(handle.clone(), handle.changes(), seeded(seed, 2));
+        let on_link = access::OnLink::default();
+        let entrance = access::entrance(&config, keys.subscribe(), &on_link, clock);
         let owner = Keeper::new(start.directory.path()).map_err(|_| RunError::NoEntropy)?;
-        let facts = facts(&config, &who, (&discovery, publisher, owner.clone()));
+        let others = (&discovery, publisher, owner.clone());
+        let facts = facts(&config, &who, others, entrance);
         let service = Service::new(handle.clone(), facts);
         let members = event::Members::default();
         let listeners = (bound.listeners, issuer.terminator());
@@ -424,7 +436,9 @@ impl Node {
                 let members = members.clone();
                 http::Gate::new(Arc::new(move |address| members.has(&address)))
             },
+            on_link,
             members,
+            _keys: keys,
             httpu: Arc::new(Semaphore::new(HTTPU_AT_ONCE)),
             issuer,
             _stop_http: stop_http,
@@ -591,7 +605,9 @@ impl Node {
         self.issuer
             .set_addresses(subject::addresses(&self.config, &interfaces));
         let prefixes = interfaces.into_iter().flat_map(|it| it.addresses);
-        self.gate.set_on_link(prefixes.collect());
+        let prefixes: Vec<_> = prefixes.collect();
+        self.on_link.set(prefixes.clone());
+        self.gate.set_on_link(prefixes);
         let current = self.who.endpoint;
         if self.config.bind_addr.is_some() {
             return;
@@ -646,23 +662,22 @@ impl Node {
     }
 
     fn httpu(&mut self, from: SocketAddr, bytes: Bytes) {
-        if !self.gate.admit(tokio::time::Instant::now(), from.ip()) {
+        let admitted = self.gate.admit(tokio::time::Instant::now(), from.ip());
+        if !admitted && !http::names_a_key(&bytes) {
             return;
         }
+        let at = (from, self.who.endpoint);
+        let asked = match http::read_datagram(&self.service, &bytes, at, admitted) {
+            Ok(asked) => asked,
+            Err(outgoing) => return send_outgoing(&self.udp, outgoing, from),
+        };
         let Ok(place) = self.httpu.clone().try_acquire_owned() else {
             return;
         };
-        let (service, udp, local) = (self.service.clone(), self.udp.clone(), self.who.endpoint);
+        let (service, udp) = (self.service.clone(), self.udp.clone());
         tokio::spawn(async move {
-            let outgoing = http::handle_datagram(&service, &bytes, from, local).await;
-            if let Some(answer) = outgoing.answer {
-                udp.send(&answer, from);
-            }
-            if let Some(post) = outgoing.post
-                && let Some(bytes) = http::post_datagram(&post)
-            {
-                udp.send(&bytes, post.to);
-            }
+            let outgoing = http::answer_datagram(&service, asked).await;
+            send_outgoing(&udp, outgoing, from);
             drop(place);
         });
     }
@@ -679,6 +694,18 @@ impl Node {
     }
 }
 
+/// Sends what a datagram is answered with.
+fn send_outgoing(udp: &Udp, outgoing: http::Outgoing, from: SocketAddr) {
+    if let Some(answer) = outgoing.answer {
+        udp.send(&answer, from);
+    }
+    if let Some(post) = outgoing.post
+        && let Some(bytes) = http::post_datagram(&post)
+    {
+        udp.send(&bytes, post.to);
+    }
+}
+
 /// Sends replies that go elsewhere over UDP.
 async fn send_posts(mut posts: mpsc::Receiver<service::exchange::Post>, udp: Arc<Udp>) {
     while let Some(post) = posts.recv().await {
@@ -692,6 +719,7 @@ fn facts(
     config: &Config,
     who: &Who,
     (discovery, publisher, owner): (&Discovering, Publisher, Arc<Keeper>),
+    entrance: Entrance,
 ) -> Facts {
     let heard = discovery.clone();
     let description = Bytes::from(who.description.emit());
@@ -719,6 +747,7 @@ fn facts(
         memory_bytes: Arc::new(event::resident_bytes),
         written_bytes: Arc::new(event::written_bytes),
         journal: Arc::default(),
+        entrance,
         reply_delay_mean_ms: config.reply_delay_mean.as_millis() as u64,
         seed: who.seed,
     }

@@ -7,3 +7,6 @@ pub mod hmac;
 pub mod identity;
 pub mod key;
 pub mod password;
+pub mod rnd1;
+pub mod token;
+pub mod window;

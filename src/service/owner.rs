@@ -1,7 +1,7 @@
 //! The owner at the page: claims it, logs in and out, changes the password.
 //!
 //! Secrets are taken and sessions are honoured only where nobody on the LAN can read them: within
-//! TLS, or from the board itself ([`Request::is_private`]). The cookie is HttpOnly and
+//! TLS, or from the board itself (`is_private`). The cookie is HttpOnly and
 //! SameSite=Strict, Secure within TLS, and named after the board: cookies know no ports, and
 //! several boards may run on one machine. Requests that change something are POSTs of JSON, which
 //! no other site can send without asking first; the Origin is checked besides (`guard`).
@@ -24,10 +24,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
+use super::caller::is_here;
 use super::exchange::{Answer, Fields, Request, Transport};
 use super::guard::{Refusal, admit_json, refuse};
 use super::web::PRESENTATION_PATH;
 use super::{Board, Service};
+use crate::base::access::Caller;
 use crate::base::endpoint::IpAddr;
 use crate::base::id::Id;
 use crate::proto::owner::{Refused, Token};
@@ -117,6 +119,10 @@ struct SessionView {
     claimed: bool,
     /// It is the reader.
     owner: bool,
+    /// The scope of what the reader may call: `read`, `write` or `admin`.
+    may: &'static str,
+    /// How far the cluster keeps strangers out: `keyed`, `provisional` or `open`.
+    access: &'static str,
     /// Secrets may be sent here.
     private: bool,
     /// Where the page is private.
@@ -181,7 +187,7 @@ impl<B: Board> Service<B> {
         fields: &Fields,
     ) -> Result<Answer, Refusal> {
         admit_json(fields)?;
-        if request.transport == Transport::Udp || !request.is_private() {
+        if request.transport == Transport::Udp || !is_private(request) {
             let there = https(request, fields);
             return refuse(
                 403,
@@ -231,7 +237,7 @@ impl<B: Board> Service<B> {
 
     /// The code is for who is on the board already.
     fn owner_code(&self, request: &Request) -> Result<Answer, Refusal> {
-        if !request.from.ip().to_canonical().is_loopback() {
+        if !is_here(request) {
             return refuse(
                 403,
                 "the code is shown on the board itself alone; run `roundel key owner-code` there",
@@ -251,10 +257,16 @@ impl<B: Board> Service<B> {
     }
 
     fn view(&self, request: &Request, fields: &Fields, owner: bool) -> Answer {
+        let caller = match owner {
+            true => Caller::Owner,
+            false => self.by_address(request).caller,
+        };
         let view = SessionView {
             claimed: self.facts().owner.is_claimed(),
             owner,
-            private: request.is_private(),
+            may: self.granted(caller).as_str(),
+            access: self.keys().access.as_str(),
+            private: is_private(request),
             https: https(request, fields),
             fingerprint: self.facts().id,
         };
@@ -268,7 +280,7 @@ impl<B: Board> Service<B> {
 
     /// The session's token, where it can be honoured.
     fn token(&self, request: &Request, fields: &Fields) -> Option<Token> {
-        if !request.is_private() {
+        if !is_private(request) {
             return None;
         }
         let name = self.cookie_name();
@@ -276,6 +288,11 @@ impl<B: Board> Service<B> {
         let value = pairs.find_map(|pair| pair.strip_prefix(&name)?.strip_prefix('='))?;
         URL_SAFE_NO_PAD.decode(value).ok()?.try_into().ok()
     }
+}
+
+/// Nobody on the LAN can read it: it came within TLS, or from this machine.
+fn is_private(request: &Request) -> bool {
+    request.secure || is_here(request)
 }
 
 fn refused<T>(error: DeskError) -> Result<T, Refusal> {

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use roundel::base::access::{Access, Scope};
 use roundel::base::call::{
     Call, CallError, Coverage, Finger, Health, MemberView, NodeRef, NodeState, Overview, Reply,
     Target,
@@ -22,9 +23,11 @@ use roundel::base::member::{Cluster, ClusterId, RingMode, Standing};
 use roundel::base::rng::seeded;
 use roundel::base::version::{Stamp, Version};
 use roundel::runtime::client::Connection;
+use roundel::runtime::driver::Clock;
 use roundel::runtime::gena;
 use roundel::runtime::http::{Options, handle_datagram, post_datagram, serve};
 use roundel::runtime::owner::Keeper;
+use roundel::service::caller::{Entrance, Keys};
 use roundel::service::method::Table;
 use roundel::service::{Board, Facts, Service};
 use serde_json::value::RawValue;
@@ -375,6 +378,20 @@ pub fn alone(setup: Setup, at: SocketAddr) -> Alone {
         memory_bytes: Arc::new(|| Some(9_000_000)),
         written_bytes: Arc::new(|| Some(70_000)),
         journal: Arc::default(),
+        entrance: Entrance {
+            keys: watch::Sender::new(Arc::new(Keys {
+                access: Access::Provisional,
+                keyring: None,
+            }))
+            .subscribe(),
+            loopback: Scope::Admin,
+            soap_writes: true,
+            on_link: Arc::new(|_| true),
+            now: {
+                let clock = Clock::start();
+                Arc::new(move || clock.now())
+            },
+        },
         reply_delay_mean_ms: 0,
         seed: [1; 32],
     };
