@@ -16,6 +16,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 pub mod args;
 pub mod call;
 pub mod completions;
+pub mod credential;
 pub mod demo;
 pub mod doctor;
 pub mod export;
