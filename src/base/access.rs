@@ -107,7 +107,9 @@ pub enum Refusal {
     #[error("only this board's LAN is trusted; ask from there, or use --key FILE")]
     Distant,
     /// Known, but granted less.
-    #[error("this needs the scope '{needed}', the caller has '{granted}'; use another token or key")]
+    #[error(
+        "this needs the scope '{needed}', the caller has '{granted}'; use another token or key"
+    )]
     Scope {
         /// What the call needs.
         needed: Scope,

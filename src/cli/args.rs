@@ -29,7 +29,12 @@ pub struct ClientArgs {
     #[arg(long = "key", value_name = "FILE", env = "ROUNDEL_KEY_FILE")]
     pub key_file: Option<PathBuf>,
     /// Prove yourself with a token of `roundel key token`.
-    #[arg(long, value_name = "TOKEN", env = "ROUNDEL_TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "ROUNDEL_TOKEN",
+        hide_env_values = true
+    )]
     pub token: Option<String>,
     /// Print what the board answered, as JSON, a line each; errors too, on standard error.
     #[arg(long)]

@@ -64,7 +64,10 @@ impl Credential {
     /// [`Failure`] of usage when both are named, for a file that is no key or text that is no
     /// token.
     pub fn of(args: &ClientArgs) -> Result<Self, Failure> {
-        match (&args.key_file, args.token.as_deref().filter(|it| !it.is_empty())) {
+        match (
+            &args.key_file,
+            args.token.as_deref().filter(|it| !it.is_empty()),
+        ) {
             (Some(_), Some(_)) => Err(Failure::usage(
                 "--key and --token are two ways to prove oneself",
                 "keep one of them; ROUNDEL_KEY_FILE and ROUNDEL_TOKEN count as well",
@@ -130,7 +133,13 @@ impl Session {
         let mut own = [0; 16];
         getrandom::fill(&mut own).map_err(|_| ChallengeError::NoEntropy)?;
         let board = *challenge.to.as_bytes();
-        Ok(Session(ClientSession::new(key, board, challenge.boot, nonce, own)))
+        Ok(Session(ClientSession::new(
+            key,
+            board,
+            challenge.boot,
+            nonce,
+            own,
+        )))
     }
 
     /// The Authorization of the next request, and its number.

@@ -23,9 +23,9 @@ use super::credential::{ChallengeError, Credential, Session};
 use super::tls::Tls;
 use crate::base::id::Id;
 use crate::base::limit;
+use crate::runtime::tls::{self, Channel, ConnectError};
 use crate::security::rnd1::client::Received;
 use crate::service::exchange::Seal;
-use crate::runtime::tls::{self, Channel, ConnectError};
 
 /// A board answers within this: the longest operation and a slow network.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(20);
@@ -377,7 +377,9 @@ impl Client {
         let host = address.to_string();
         if let (Credential::Key(key), None) = (&self.credential, &self.session) {
             let key = key.clone();
-            let answer = self.exchange(Method::GET, CHALLENGE, None, Bytes::new()).await?;
+            let answer = self
+                .exchange(Method::GET, CHALLENGE, None, Bytes::new())
+                .await?;
             let session = Session::begin(&key, &answer.body);
             self.session = Some(session.map_err(|source| RpcError::Challenge { address, source })?);
         }

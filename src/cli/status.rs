@@ -244,7 +244,11 @@ mod tests {
             super::access(&serde_json::from_value(cluster).unwrap(), Paint::PLAIN)
         };
         assert!(of(Some("keyed")).unwrap().contains("strangers may read"));
-        assert!(of(Some("provisional")).unwrap().contains("may read and write, until"));
+        assert!(
+            of(Some("provisional"))
+                .unwrap()
+                .contains("may read and write, until")
+        );
         assert!(of(Some("open")).unwrap().contains("may join"));
         assert_eq!(of(None), None, "an older board says nothing");
     }

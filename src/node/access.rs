@@ -66,10 +66,7 @@ pub fn read_key(path: &Path) -> Result<ClusterKey, KeyFileError> {
 }
 
 /// The keys and the access state that a board starts with.
-pub(super) fn keys(
-    config: &Config,
-    data: &Path,
-) -> Result<watch::Sender<Arc<Keys>>, KeyFileError> {
+pub(super) fn keys(config: &Config, data: &Path) -> Result<watch::Sender<Arc<Keys>>, KeyFileError> {
     let own = data.join(KEY_FILE);
     let path = match &config.key_file {
         Some(path) => Some(path.clone()),

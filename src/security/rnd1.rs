@@ -244,7 +244,10 @@ impl fmt::Display for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (session, mac) = (hex::encode(&self.session), hex::encode(&self.mac));
         let Credentials { kid, boot, seq, .. } = self;
-        write!(f, "{SCHEME} kid={kid},from={session},boot={boot},seq={seq},mac={mac}")
+        write!(
+            f,
+            "{SCHEME} kid={kid},from={session},boot={boot},seq={seq},mac={mac}"
+        )
     }
 }
 
@@ -275,7 +278,12 @@ impl Proof {
 
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{SCHEME} seq={},mac={}", self.seq, hex::encode(&self.mac))
+        write!(
+            f,
+            "{SCHEME} seq={},mac={}",
+            self.seq,
+            hex::encode(&self.mac)
+        )
     }
 }
 
@@ -284,7 +292,9 @@ struct Cut<'a>(std::str::Split<'a, char>);
 
 impl<'a> Cut<'a> {
     fn of(text: &'a str) -> Result<Self, Malformed> {
-        let fields = text.strip_prefix(SCHEME).and_then(|it| it.strip_prefix(' '));
+        let fields = text
+            .strip_prefix(SCHEME)
+            .and_then(|it| it.strip_prefix(' '));
         Ok(Cut(fields.ok_or(Malformed)?.split(',')))
     }
 

@@ -49,7 +49,9 @@ pub enum TokenError {
     #[error("the token has expired; make a new one with `roundel key token`")]
     Expired,
     /// Whether its time is over cannot be known.
-    #[error("the board's clock is not set, so the token may have expired; set the clock, or use --key")]
+    #[error(
+        "the board's clock is not set, so the token may have expired; set the clock, or use --key"
+    )]
     Unset,
 }
 
@@ -130,7 +132,13 @@ impl Token {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Token({}, {}, {:?})", self.id(), self.scope, self.expires)
+        write!(
+            f,
+            "Token({}, {}, {:?})",
+            self.id(),
+            self.scope,
+            self.expires
+        )
     }
 }
 

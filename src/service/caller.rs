@@ -146,12 +146,7 @@ impl<B: Board> Service<B> {
         (!possible).then(|| self.refuse_with(401, NOT_VALID))
     }
 
-    fn visitor(
-        &self,
-        request: &Request,
-        fields: &Fields,
-        keys: &Keys,
-    ) -> Result<Visitor, Refusal> {
+    fn visitor(&self, request: &Request, fields: &Fields, keys: &Keys) -> Result<Visitor, Refusal> {
         let documented = takes_documents(&request.method, &request.target);
         let member = documented.then(|| digest_member(&request.body)).flatten();
         match (&fields.authorization, member) {

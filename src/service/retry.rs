@@ -87,9 +87,18 @@ mod tests {
         let key = |session| ([session; 32], "1".to_owned());
         let first = retries.place(at(0), key(1), [1; 32]);
         assert!(same(&first, &retries.place(at(5), key(1), [1; 32])));
-        assert!(!same(&first, &retries.place(at(5), key(2), [1; 32])), "another session");
-        assert!(!same(&first, &retries.place(at(5), key(1), [2; 32])), "another request");
-        assert!(!same(&first, &retries.place(at(5), key(1), [1; 32])), "after another one");
+        assert!(
+            !same(&first, &retries.place(at(5), key(2), [1; 32])),
+            "another session"
+        );
+        assert!(
+            !same(&first, &retries.place(at(5), key(1), [2; 32])),
+            "another request"
+        );
+        assert!(
+            !same(&first, &retries.place(at(5), key(1), [1; 32])),
+            "after another one"
+        );
     }
 
     #[test]

@@ -72,7 +72,9 @@ impl Site {
             .and_then(|()| {
                 let mut options = std::fs::OpenOptions::new();
                 let options = options.create_new(true).write(true).mode(0o600);
-                options.open(dir.join(KEY_FILE))?.write_all(key.to_text().as_bytes())
+                options
+                    .open(dir.join(KEY_FILE))?
+                    .write_all(key.to_text().as_bytes())
             });
         prepared.map_err(|error| {
             Failure::new(

@@ -72,7 +72,10 @@ fn expiry(text: &str) -> Result<Expiry, String> {
 /// [`Failure`] of usage without a key, or with a clock that is not set.
 pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
     let own = || args.data.clone().or_else(data_default).unwrap_or_default();
-    let path = args.key_file.clone().unwrap_or_else(|| own().join("cluster.key"));
+    let path = args
+        .key_file
+        .clone()
+        .unwrap_or_else(|| own().join("cluster.key"));
     let key = key(&path)?;
     let scope = Scope::from_word(&args.scope).expect("clap takes the words of scopes alone");
     let expires = match args.expires {
@@ -95,7 +98,9 @@ pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
 
 /// The time since 1970.
 fn now() -> Result<Duration, Failure> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     match now.as_millis() < u128::from(UNSET_BELOW_MS) {
         false => Ok(now),
         true => Err(Failure::usage(
@@ -116,7 +121,17 @@ mod tests {
         assert_eq!(expiry("12h"), after(43_200));
         assert_eq!(expiry("30d"), after(2_592_000));
         assert_eq!(expiry("never"), Ok(Expiry::Never));
-        for bad in ["", "d", "0d", "-1d", "30", "1.5h", "30 d", "5000000000d", "3ß"] {
+        for bad in [
+            "",
+            "d",
+            "0d",
+            "-1d",
+            "30",
+            "1.5h",
+            "30 d",
+            "5000000000d",
+            "3ß",
+        ] {
             assert!(expiry(bad).unwrap_err().contains("30d"), "{bad}");
         }
     }

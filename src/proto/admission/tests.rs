@@ -38,7 +38,11 @@ impl Client {
     fn new(key: ClusterKey, challenge: [u8; CHALLENGE_BYTES], own: u8) -> Self {
         let mut session = [own; 32];
         session[..CHALLENGE_BYTES].copy_from_slice(&challenge);
-        Client { key, session, seq: 0 }
+        Client {
+            key,
+            session,
+            seq: 0,
+        }
     }
 
     fn ask(&mut self) -> Credentials {
@@ -80,7 +84,10 @@ fn admits(board: &mut Admission, now: Time, shown: &Credentials) -> bool {
     let keyring = Keyring::new(key(1));
     let possible = board.may_admit(now, &keyring, shown);
     let admitted = board.admit(now, &keyring, shown, &ASKED, || body_digest(BODY));
-    assert!(possible || admitted.is_err(), "what is admitted is worth reading");
+    assert!(
+        possible || admitted.is_err(),
+        "what is admitted is worth reading"
+    );
     admitted.is_ok()
 }
 
@@ -97,7 +104,10 @@ fn many_calls_follow_one_challenge_and_each_is_taken_once() {
             assert!(!admits(&mut board, at(second), call), "replayed");
         }
     }
-    assert!(admits(&mut board, at(100_000), &client.ask()), "the session goes on");
+    assert!(
+        admits(&mut board, at(100_000), &client.ask()),
+        "the session goes on"
+    );
 }
 
 #[test]
@@ -105,13 +115,29 @@ fn a_challenge_that_is_old_or_made_up_opens_nothing() {
     let mut board = board();
     let challenge = board.challenge(at(10));
     let late = at(11) + limit::CHALLENGE_TIME_MAX;
-    assert!(!admits(&mut board, late, &Client::new(key(1), challenge, 7).ask()));
-    assert!(!admits(&mut board, at(9), &Client::new(key(1), challenge, 7).ask()));
+    assert!(!admits(
+        &mut board,
+        late,
+        &Client::new(key(1), challenge, 7).ask()
+    ));
+    assert!(!admits(
+        &mut board,
+        at(9),
+        &Client::new(key(1), challenge, 7).ask()
+    ));
     let mut forged = challenge;
     forged[7] ^= 1;
-    assert!(!admits(&mut board, at(11), &Client::new(key(1), forged, 7).ask()));
+    assert!(!admits(
+        &mut board,
+        at(11),
+        &Client::new(key(1), forged, 7).ask()
+    ));
     let foreign = Admission::new(BOARD, BOOT, &[6; 32]).challenge(at(10));
-    assert!(!admits(&mut board, at(11), &Client::new(key(1), foreign, 7).ask()));
+    assert!(!admits(
+        &mut board,
+        at(11),
+        &Client::new(key(1), foreign, 7).ask()
+    ));
     assert_eq!(board.sessions(), 0);
 }
 
@@ -133,10 +159,16 @@ fn strangers_leave_no_trace() {
     let mut board = board();
     for own in 0..=255 {
         let mut stranger = Client::new(key(2), board.challenge(at(10)), own);
-        assert!(!admits(&mut board, at(11), &stranger.ask()), "a foreign key");
+        assert!(
+            !admits(&mut board, at(11), &stranger.ask()),
+            "a foreign key"
+        );
         let mut named = stranger.ask();
         named.kid = key(1).kid();
-        assert!(!admits(&mut board, at(11), &named), "a tag that was made up");
+        assert!(
+            !admits(&mut board, at(11), &named),
+            "a tag that was made up"
+        );
     }
     assert_eq!(board.sessions(), 0);
 }
@@ -159,7 +191,10 @@ fn a_full_table_displaces_the_silent_and_never_the_young() {
     let later = at(4) + limit::CHALLENGE_TIME_MAX;
     assert!(open(&mut board, 5_001, later).0, "the oldest went");
     assert_eq!(board.sessions(), limit::CLIENT_SESSIONS_MAX);
-    assert!(!admits(&mut board, later, &first), "its first request is not taken again");
+    assert!(
+        !admits(&mut board, later, &first),
+        "its first request is not taken again"
+    );
 }
 
 #[test]
@@ -171,10 +206,17 @@ fn a_key_that_was_dropped_ends_its_sessions() {
     keyring.previous = Some(key(1));
     let digest = || body_digest(BODY);
     let call = client.ask();
-    assert!(board.admit(at(12), &keyring, &call, &ASKED, digest).is_ok(), "the overlap");
+    assert!(
+        board.admit(at(12), &keyring, &call, &ASKED, digest).is_ok(),
+        "the overlap"
+    );
     keyring.previous = None;
     let call = client.ask();
-    assert!(board.admit(at(13), &keyring, &call, &ASKED, digest).is_err());
+    assert!(
+        board
+            .admit(at(13), &keyring, &call, &ASKED, digest)
+            .is_err()
+    );
 }
 
 proptest! {

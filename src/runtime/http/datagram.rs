@@ -151,7 +151,9 @@ fn outgoing<B: Board>(service: &Service<B>, answer: Answer, form: &Form) -> Outg
             let location = format!("http://{}{}", form.local, form.path);
             let mut larger = service.too_large(&body, location);
             larger.seal = seal;
-            Some(emit(larger, form.is_head)).filter(|_| status < 400).filter(fits)
+            Some(emit(larger, form.is_head))
+                .filter(|_| status < 400)
+                .filter(fits)
         })
         .or_else(|| {
             let status = if status < 400 { 413 } else { status };

@@ -4,6 +4,7 @@ use super::{
     CHALLENGE_BYTES, Canonical, Carriage, Credentials, PARTY_BYTES, Party, Proof, SessionKeys,
     body_digest,
 };
+use crate::security::hmac::TAG_BYTES;
 use crate::security::key::{ClusterKey, Kid};
 
 /// A session with one start of one board.
@@ -66,6 +67,19 @@ impl ClientSession {
             keys: SessionKeys::derive(key, &session, &board, boot),
             seq: 0,
         }
+    }
+
+    /// Bytes of the text of the next request's credentials: the room to leave for them in the
+    /// member `digest`.
+    pub fn text_bytes(&self) -> usize {
+        let blank = Credentials {
+            kid: self.kid,
+            session: self.session,
+            boot: self.boot,
+            seq: self.seq + 1,
+            mac: [0; TAG_BYTES],
+        };
+        blank.to_string().len()
     }
 
     /// The credentials of the next request.

@@ -35,7 +35,9 @@ struct Vector {
 
 fn vectors() -> Vec<(PathBuf, Vector)> {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/rnd1");
-    let files = std::fs::read_dir(directory).unwrap().map(|it| it.unwrap().path());
+    let files = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|it| it.unwrap().path());
     let files = files.filter(|path| path.extension().is_some_and(|end| end == "json"));
     files
         .map(|path| {
@@ -100,12 +102,27 @@ fn the_vectors_hold() {
         let mac = canonical.tag(&keys);
         assert_eq!(hex::encode(&canonical.digest), vector.digest, "{name}");
         assert_eq!(hex::encode(&canonical.bytes()), vector.canonical, "{name}");
-        assert_eq!((request_key, answer_key), (vector.request_key, vector.answer_key), "{name}");
+        assert_eq!(
+            (request_key, answer_key),
+            (vector.request_key, vector.answer_key),
+            "{name}"
+        );
         assert_eq!(hex::encode(&mac), vector.mac, "{name}");
-        let (kid, session, boot, seq) =
-            (canonical.kid, canonical.session, canonical.boot, canonical.seq);
+        let (kid, session, boot, seq) = (
+            canonical.kid,
+            canonical.session,
+            canonical.boot,
+            canonical.seq,
+        );
         let credentials = match vector.status {
-            None => Credentials { kid, session, boot, seq, mac }.to_string(),
+            None => Credentials {
+                kid,
+                session,
+                boot,
+                seq,
+                mac,
+            }
+            .to_string(),
             Some(_) => Proof { seq, mac }.to_string(),
         };
         assert_eq!(credentials, vector.credentials, "{name}");
@@ -139,8 +156,10 @@ impl Whole {
     }
 
     fn tag(&self, carriage: Carriage, is_answer: bool) -> Tag {
-        let [method, target, host, content_type] =
-            self.texts.each_ref().map(|text| text.escape_ascii().to_string());
+        let [method, target, host, content_type] = self
+            .texts
+            .each_ref()
+            .map(|text| text.escape_ascii().to_string());
         let number = |at: usize| u64::from_be_bytes(self.numbers[at..at + 8].try_into().unwrap());
         let canonical = Canonical {
             carriage,
@@ -169,20 +188,28 @@ fn whole() -> impl Strategy<Value = Whole> {
         [text(), text(), text(), text()],
         any::<([u8; 32], [u8; 2])>(),
     )
-        .prop_map(|((numbers, kid, session, board), texts, (digest, status))| Whole {
-            numbers,
-            kid,
-            session,
-            board,
-            texts,
-            digest,
-            status,
-        })
+        .prop_map(
+            |((numbers, kid, session, board), texts, (digest, status))| Whole {
+                numbers,
+                kid,
+                session,
+                board,
+                texts,
+                digest,
+                status,
+            },
+        )
 }
 
 fn credentials() -> impl Strategy<Value = Credentials> {
     any::<([u8; 8], Party, u64, u64, Tag)>().prop_map(|(kid, session, boot, seq, mac)| {
-        Credentials { kid: Kid(kid), session, boot, seq, mac }
+        Credentials {
+            kid: Kid(kid),
+            session,
+            boot,
+            seq,
+            mac,
+        }
     })
 }
 
@@ -240,7 +267,9 @@ proptest! {
 fn credentials_of_another_form_are_refused() {
     let good = format!(
         "RND1 kid={},from={},boot=1,seq=2,mac={}",
-        "0a".repeat(8), "0b".repeat(32), "0c".repeat(32)
+        "0a".repeat(8),
+        "0b".repeat(32),
+        "0c".repeat(32)
     );
     assert!(Credentials::parse(&good).is_ok());
     for bad in [

@@ -156,8 +156,9 @@ impl Table {
 
     /// The reference page's table, in Markdown.
     pub fn markdown(&self) -> String {
-        let mut page =
-            String::from("| Method | Scope | Parameters | Result | What it does |\n|---|---|---|---|---|\n");
+        let mut page = String::from(
+            "| Method | Scope | Parameters | Result | What it does |\n|---|---|---|---|---|\n",
+        );
         for method in &self.methods {
             let params = match method.takes {
                 Takes::Anything => "anything".to_owned(),

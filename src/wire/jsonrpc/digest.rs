@@ -22,7 +22,9 @@ pub fn digest_member(body: &[u8]) -> Option<(Range<usize>, &str)> {
     let members = Json::parse_bytes(body).ok()?.members()?;
     let (_, value) = members.into_iter().find(|(name, _)| name == "digest")?;
     let written = value.text();
-    let bare = written.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
+    let bare = written
+        .strip_prefix('"')
+        .and_then(|it| it.strip_suffix('"'));
     let text = bare.unwrap_or(written);
     // Both are parts of one text.
     let start = text.as_ptr() as usize - body.as_ptr() as usize;
