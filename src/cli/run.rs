@@ -125,7 +125,7 @@ fn read(path: &PathBuf) -> Result<File, Failure> {
 }
 
 /// The system's data directory if it is ours to write, else the user's.
-fn data_default() -> Option<PathBuf> {
+pub(super) fn data_default() -> Option<PathBuf> {
     use nix::unistd::{AccessFlags, access, geteuid};
     let of_system = geteuid().is_root() || access(DATA_OF_SYSTEM, AccessFlags::W_OK).is_ok();
     data_of(

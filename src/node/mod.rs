@@ -7,7 +7,7 @@
 //! driver and notices of discovery are passed on. End: a termination signal is an orderly leave (or
 //! a plain stop, if so configured); a second one stops at once.
 
-mod access;
+pub mod access;
 mod bind;
 mod event;
 mod registry;

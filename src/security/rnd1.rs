@@ -38,6 +38,8 @@
 //!
 //! Source: RFC 2104, RFC 5869, RFC 9110 §11 (fields); the scheme is this product's.
 
+pub mod client;
+
 use std::fmt;
 use std::ops::Range;
 

@@ -20,6 +20,9 @@ const ECHOED_ID_BYTES_MAX: usize = 256;
 /// The seed's own form.
 pub(super) const CHORD: &str = "/chord";
 
+/// What a refused caller may prove itself with (RFC 9110 §11.6.1).
+const CHALLENGE_FIELD: (&str, &str) = ("WWW-Authenticate", "RND1, Bearer");
+
 /// Whether a request carries a JSON document: one that may have credentials in it.
 pub(super) fn takes_documents(method: &str, target: &str) -> bool {
     let path = target.split_once('?').map_or(target, |(path, _)| path);
@@ -44,7 +47,11 @@ impl<B: Board> Service<B> {
         let routed = self.route(request, &visitor).await;
         let mut answer = routed.unwrap_or_else(|refusal| self.refuse(&refusal));
         answer.seal = visitor.seal;
-        answer
+        let told = answer.headers.iter().any(|field| field.0 == CHALLENGE_FIELD.0);
+        match answer.status == 401 && !told {
+            true => answer.with(CHALLENGE_FIELD.0, CHALLENGE_FIELD.1),
+            false => answer,
+        }
     }
 
     /// The refusal of a caller that is not let in, which nothing needs to be waited for.
@@ -92,7 +99,7 @@ impl<B: Board> Service<B> {
         let text = Answered::whole(&failure, self.clock().now()).text;
         let answer = Answer::json(refusal.status, text.unwrap_or_default());
         match refusal.status {
-            401 => answer.with("WWW-Authenticate", "RND1, Bearer"),
+            401 => answer.with(CHALLENGE_FIELD.0, CHALLENGE_FIELD.1),
             415 => answer.with("Accept", "application/json, application/json-rpc"),
             _ => answer,
         }

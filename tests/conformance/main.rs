@@ -2,6 +2,7 @@
 //! machines, over real sockets on loopback, and, where a kernel is needed, in network namespaces
 //! made for the test. Not a place for product scenarios.
 
+mod access;
 mod chord;
 mod discovery;
 mod fake;

@@ -194,8 +194,7 @@ impl Session {
                 } else {
                     // No board of ours can pass the call on to another cluster.
                     let at = board.address.ok_or_else(|| nobody(called))?;
-                    let mut client =
-                        Client::new(target::resolve(&at).await?).with_tls(self.args.tls);
+                    let mut client = target::client(&self.args, target::resolve(&at).await?)?;
                     client.call(&call.method, &call.params).await?
                 }
             }
@@ -218,7 +217,7 @@ impl Session {
         if !is_address(called) {
             return Err(nobody(called));
         }
-        let mut client = Client::new(target::resolve(called).await?).with_tls(self.args.tls);
+        let mut client = target::client(&self.args, target::resolve(called).await?)?;
         let state: NodeState = client
             .call_as("get_node_state", &serde_json::Map::new())
             .await?;
@@ -243,7 +242,7 @@ impl Session {
             None => self.board(called).await?.address,
         };
         let at = target::resolve(&at.ok_or_else(|| nobody(called))?).await?;
-        let mut client = Client::new(at).with_tls(self.args.tls);
+        let mut client = target::client(&self.args, at)?;
         let here: NodeState = client
             .call_as("get_node_state", &serde_json::Map::new())
             .await?;
