@@ -5,6 +5,7 @@ use clap::Subcommand;
 use super::failure::Failure;
 use super::out::Out;
 
+pub mod owner_code;
 pub mod token;
 
 /// Arguments of `roundel key`.
@@ -16,6 +17,8 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Print the code with which the owner claims the page of the board on this machine.
+    OwnerCode(owner_code::Args),
     /// Make a token: what a script shows in place of the key.
     Token(token::Args),
 }
@@ -24,6 +27,7 @@ impl Args {
     /// Answers are asked for as JSON.
     pub fn json(&self) -> bool {
         match &self.verb {
+            Verb::OwnerCode(args) => args.json,
             Verb::Token(args) => args.json,
         }
     }
@@ -33,8 +37,9 @@ impl Args {
 ///
 /// # Errors
 /// Its [`Failure`].
-pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
+pub async fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
     match &args.verb {
+        Verb::OwnerCode(args) => owner_code::run(args, out).await,
         Verb::Token(args) => token::run(args, out),
     }
 }

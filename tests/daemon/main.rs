@@ -10,6 +10,7 @@ mod disk;
 mod hello;
 mod link;
 mod namespace;
+mod owner;
 mod peer;
 mod process;
 mod request;

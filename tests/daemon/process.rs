@@ -168,6 +168,11 @@ impl Daemon {
         self.log().matches(what).count()
     }
 
+    /// Its process.
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its resident memory.
     pub fn rss_bytes(&self) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());

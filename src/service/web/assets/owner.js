@@ -87,6 +87,7 @@ function open(to) {
   const it = WAYS[way];
   say(find('door-title'), way === 'claim' && session.claimed ? 'Set a new password' : it.title);
   say(find('door-go'), it.go);
+  say(find('door-password-label'), way === 'password' ? 'Current password' : 'Password');
   find('door-note').replaceChildren(...it.note.split('`').map((part, at) => (at % 2 ? make('code', {}, part) : part)));
   for (const name of FIELDS) {
     find(`door-${name}-field`).hidden = !it.fields.includes(name);
