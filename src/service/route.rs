@@ -47,7 +47,10 @@ impl<B: Board> Service<B> {
         let routed = self.route(request, &visitor).await;
         let mut answer = routed.unwrap_or_else(|refusal| self.refuse(&refusal));
         answer.seal = visitor.seal;
-        let told = answer.headers.iter().any(|field| field.0 == CHALLENGE_FIELD.0);
+        let told = answer
+            .headers
+            .iter()
+            .any(|field| field.0 == CHALLENGE_FIELD.0);
         match answer.status == 401 && !told {
             true => answer.with(CHALLENGE_FIELD.0, CHALLENGE_FIELD.1),
             false => answer,
