@@ -12,6 +12,7 @@ pub mod id;
 pub mod item;
 pub mod limit;
 pub mod member;
+pub mod owner;
 pub mod pointer;
 pub mod rng;
 pub mod store;

@@ -41,11 +41,14 @@ use crate::runtime::http;
 use crate::runtime::identity::{self as identity_file, IdentityFileError};
 use crate::runtime::link::{self, InterfaceAddress};
 use crate::runtime::memorydir::{self, MemoryDirError};
+use crate::runtime::owner::Keeper;
 use crate::runtime::store::{FreeSpaceLevels, OpenError, Options, Store};
 use crate::runtime::tls::{Terminator, TlsError};
 use crate::runtime::udp::Udp;
 use crate::security::identity::{Identity, IdentityError, Signer};
 use crate::service::caller::{Entrance, Keys};
+use crate::service::owner::Desk;
+use crate::service::web::PRESENTATION_PATH;
 use crate::service::{self, Facts, Publisher, Service, device};
 use crate::telemetry;
 use crate::wire::description::Description;
@@ -357,6 +360,9 @@ fn serve_http(
     stop
 }
 
+/// What discovery hears, once it runs.
+type Discovering = Arc<RwLock<Option<Arc<Discovery>>>>;
+
 /// A running board.
 struct Node {
     handle: Handle,
@@ -365,7 +371,8 @@ struct Node {
     clock: Clock,
     udp: Arc<Udp>,
     service: Service<Handle>,
-    discovery: Arc<RwLock<Option<Arc<Discovery>>>>,
+    discovery: Discovering,
+    owner: Arc<Keeper>,
     reports: mpsc::UnboundedReceiver<Report>,
     notices: mpsc::Receiver<Notice>,
     members: event::Members,
@@ -411,7 +418,9 @@ impl Node {
         let publisher = gena::start(handle.clone(), handle.changes(), seeded(seed, 2));
         let on_link = access::OnLink::default();
         let entrance = access::entrance(&config, keys.subscribe(), &on_link, clock);
-        let facts = facts(&config, &who, &discovery, publisher, entrance);
+        let owner = Keeper::new(start.directory.path()).map_err(|_| RunError::NoEntropy)?;
+        let others = (&discovery, publisher, owner.clone());
+        let facts = facts(&config, &who, others, entrance);
         let service = Service::new(handle.clone(), facts);
         let members = event::Members::default();
         let listeners = (bound.listeners, issuer.terminator());
@@ -424,6 +433,7 @@ impl Node {
             udp,
             service,
             discovery,
+            owner,
             reports,
             notices,
             gate: {
@@ -524,6 +534,12 @@ impl Node {
         tracing::info!(%name, %id, endpoint = %self.who.endpoint, %cluster, "serving");
         if self.config.bind_addr.is_none() && self.config.interfaces.is_empty() {
             tracing::info!("no key is set: whoever is on this LAN can join and write");
+        }
+        if !self.owner.is_claimed()
+            && let Ok(code) = self.owner.code()
+        {
+            let page = format!("https://{}{PRESENTATION_PATH}", self.who.endpoint);
+            tracing::info!(%code, %page, "nobody owns this board yet: claim it with the code");
         }
     }
 
@@ -706,8 +722,7 @@ async fn send_posts(mut posts: mpsc::Receiver<service::exchange::Post>, udp: Arc
 fn facts(
     config: &Config,
     who: &Who,
-    discovery: &Arc<RwLock<Option<Arc<Discovery>>>>,
-    publisher: Publisher,
+    (discovery, publisher, owner): (&Discovering, Publisher, Arc<Keeper>),
     entrance: Entrance,
 ) -> Facts {
     let heard = discovery.clone();
@@ -726,6 +741,7 @@ fn facts(
         config_id: who.description.config_id,
         server: discovery::software(),
         publisher,
+        owner,
         discovered: Arc::new(move || {
             let discovery = heard.read().expect("nobody panics with it");
             let heard = discovery.as_ref().map(|d| d.heard()).unwrap_or_default();

@@ -6,6 +6,7 @@ pub mod hkdf;
 pub mod hmac;
 pub mod identity;
 pub mod key;
+pub mod password;
 pub mod rnd1;
 pub mod token;
 pub mod window;

@@ -150,6 +150,10 @@ impl<B: Board> Service<B> {
         let documented = takes_documents(&request.method, &request.target);
         let member = documented.then(|| digest_member(&request.body)).flatten();
         match (&fields.authorization, member) {
+            (None, None) if self.is_owner(request, fields) => Ok(Visitor {
+                caller: Caller::Owner,
+                seal: None,
+            }),
             (None, None) => Ok(self.by_address(request)),
             (Some(_), Some(_)) => refuse(
                 401,
@@ -173,7 +177,8 @@ impl<B: Board> Service<B> {
         }
     }
 
-    fn by_address(&self, request: &Request) -> Visitor {
+    /// Who asks without credentials.
+    pub(super) fn by_address(&self, request: &Request) -> Visitor {
         let entrance = &self.facts().entrance;
         let caller = match is_here(request) {
             true => Caller::Loopback(entrance.loopback),
@@ -291,7 +296,7 @@ impl<B: Board> Service<B> {
 
 /// The request comes from a process on this board: from loopback, or from the very address it was
 /// sent to, which the system takes from no wire.
-fn is_here(request: &Request) -> bool {
+pub(super) fn is_here(request: &Request) -> bool {
     let from = request.from.ip().to_canonical();
     from.is_loopback() || from == request.local.ip().to_canonical()
 }

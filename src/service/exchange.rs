@@ -34,6 +34,8 @@ pub struct Fields {
     pub if_none_match: Option<String>,
     /// X-Async-Location, or as Round also spells it.
     pub async_location: bool,
+    /// Cookie; several fields are joined with a semicolon.
+    pub cookie: Option<String>,
     /// SOAPACTION.
     pub soap_action: Option<String>,
     /// NT.
@@ -83,6 +85,7 @@ impl Fields {
                 n if n.eq_ignore_ascii_case("if-none-match") => {
                     (&mut fields.if_none_match, "If-None-Match")
                 }
+                n if n.eq_ignore_ascii_case("cookie") => (&mut fields.cookie, "Cookie"),
                 n if n.eq_ignore_ascii_case("soapaction") => {
                     (&mut fields.soap_action, "SOAPACTION")
                 }
@@ -103,6 +106,10 @@ impl Fields {
                 None => *slot = Some(value.trim().to_owned()),
                 Some(before) if matches!(known, "Accept" | "If-None-Match") => {
                     before.push(',');
+                    before.push_str(value);
+                }
+                Some(before) if known == "Cookie" => {
+                    before.push(';');
                     before.push_str(value);
                 }
                 Some(_) => return Err(FieldError::Repeated(known)),
@@ -133,14 +140,6 @@ pub struct Request {
     pub secure: bool,
     /// How it came.
     pub transport: Transport,
-}
-
-impl Request {
-    /// Nobody on the LAN can read it: it came within TLS, or from this machine.
-    pub fn is_private(&self) -> bool {
-        let here = self.transport == Transport::Tcp && self.from.ip().to_canonical().is_loopback();
-        self.secure || here
-    }
 }
 
 /// A reply to be sent somewhere else than to the client.

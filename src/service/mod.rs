@@ -10,7 +10,7 @@
 //! boards · `caller` who asks · `retry` what runs once · `chord` the seed's form · `device/` what
 //! UPnP shows · `control` SOAP · `subscribe`
 //! GENA · `guard` what is refused before it is read · `route` paths · `health` probes and metrics ·
-//! `journal` what happened lately · `web/` the page and its feed.
+//! `owner` the page's owner · `journal` what happened lately · `web/` the page and its feed.
 
 pub mod address;
 pub mod caller;
@@ -24,6 +24,7 @@ mod guard;
 mod health;
 pub mod journal;
 pub mod method;
+pub mod owner;
 mod retry;
 mod route;
 mod rpc;
@@ -104,6 +105,8 @@ pub struct Facts {
     pub server: String,
     /// Where subscribers' requests go.
     pub publisher: Publisher,
+    /// Who keeps the owner's credential.
+    pub owner: Arc<dyn owner::Desk>,
     /// For get_network_state.
     pub discovered: DiscoverySource,
     /// For get_node_stats.

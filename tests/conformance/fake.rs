@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,6 +26,7 @@ use roundel::runtime::client::Connection;
 use roundel::runtime::driver::Clock;
 use roundel::runtime::gena;
 use roundel::runtime::http::{Options, handle_datagram, post_datagram, serve};
+use roundel::runtime::owner::Keeper;
 use roundel::service::caller::{Entrance, Keys};
 use roundel::service::method::Table;
 use roundel::service::{Board, Facts, Service};
@@ -367,6 +369,8 @@ pub fn alone(setup: Setup, at: SocketAddr) -> Alone {
         config_id: Default::default(),
         server: "Linux/0 UPnP/2.0 roundel/0".into(),
         publisher: gena::start(board.clone(), changes, seeded([2; 32], 0)),
+        // Nobody owns it, and nothing can be kept there.
+        owner: Keeper::new(Path::new("/nowhere")).unwrap(),
         discovered: Arc::new(|| {
             let far = "192.0.2.9:38400".parse().unwrap();
             vec![("barn".parse().unwrap(), Id::of(b"far"), far)]

@@ -11,6 +11,7 @@ mod httpu;
 mod jsonrpc;
 mod method;
 mod namespace;
+mod owner;
 mod page;
 mod ssdp;
 mod upnp;
