@@ -6,7 +6,7 @@
 //!
 //! | caller | keyed | provisional | open |
 //! |---|---|---|---|
-//! | a process on the board itself | as configured (`loopback`), admin by default | the same | the same |
+//! | a process on the board itself | as configured, else admin | the same | the same |
 //! | member: whoever proves the cluster's key | admin | admin | admin |
 //! | the owner, at the page | admin | admin | admin |
 //! | a token | its scope | its scope | its scope |

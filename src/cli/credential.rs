@@ -93,7 +93,7 @@ impl Credential {
         match self {
             Credential::Token(_) if in_the_clear => Err(Failure::usage(
                 format!("a token is not sent in the clear, and {address} is another machine"),
-                "add --tls ID (`roundel nodes` shows ids), or use --key FILE, which sends no secret",
+                "add --tls ID (`roundel nodes` shows ids), or use --key FILE: it sends no secret",
             )),
             _ => Ok(()),
         }

@@ -223,8 +223,8 @@ fn next_of(code: i64, data: &Value) -> (Kind, String) {
         }
         CODE_UNAUTHORIZED => (
             Kind::Unauthorised,
-            "use --key FILE with the cluster's key, --token with one of `roundel key token`, or ask \
-             on the board itself",
+            "use --key FILE with the cluster's key, --token with one of `roundel key token`, or \
+             ask on the board itself",
         ),
         CODE_METHOD_NOT_FOUND => (
             Kind::Failed,

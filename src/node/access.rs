@@ -43,7 +43,10 @@ pub enum KeyFileError {
         source: KeyError,
     },
     /// An open cluster has no key.
-    #[error("open = true means no key, but there is one: remove key_file and {}, or open", .0.display())]
+    #[error(
+        "open = true means no key, but there is {}: remove it and key_file, or open",
+        .0.display()
+    )]
     Open(PathBuf),
 }
 

@@ -235,6 +235,15 @@ impl Start {
         })
     }
 
+    fn store_options(&self) -> Options {
+        match self.diskless {
+            Some(_) => Options {
+                free_space: FreeSpaceLevels::in_memory(),
+            },
+            None => Options::default(),
+        }
+    }
+
     fn within(path: &Path) -> Result<Start, RunError> {
         let directory = DataDir::lock(path)?;
         let mut first = false;
@@ -399,12 +408,7 @@ impl Node {
         let store_path = start.directory.store_path();
         let (frames, accepted) = mpsc::channel(STREAMS_WAITING);
         let (reports_in, reports) = mpsc::unbounded_channel();
-        let options = match start.diskless {
-            Some(_) => Options {
-                free_space: FreeSpaceLevels::in_memory(),
-            },
-            None => Options::default(),
-        };
+        let options = start.store_options();
         let board = board(&config, &who, (start.identity, start.diskless))?;
         let clock = board.1;
         let store = (store_path.as_path(), options);

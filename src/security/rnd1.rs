@@ -324,5 +324,4 @@ impl<'a> Cut<'a> {
 }
 
 #[cfg(test)]
-#[path = "rnd1/tests.rs"]
 mod tests;

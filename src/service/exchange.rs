@@ -258,8 +258,8 @@ impl Answer {
         }
     }
 
-    /// The same with its proof, if it has one to show. Nothing of it may be changed from then on; of
-    /// an answer to HEAD the body is not sent.
+    /// The same with its proof, if it has one to show. Nothing of it may be changed from then on;
+    /// of an answer to HEAD the body is not sent.
     pub fn sealed(mut self, is_head: bool) -> Self {
         let Some(seal) = self.seal.take() else {
             return self;

@@ -7,7 +7,8 @@
 //! asked of a [`Board`]. Who asks is found out once, before anything is dispatched ([`caller`]).
 //!
 //! `failure` errors to codes · `method/` the table · `rpc` one document · `destination` other
-//! boards · `caller` who asks · `retry` runs once · `chord` the seed's form · `device/` what UPnP shows · `control` SOAP · `subscribe`
+//! boards · `caller` who asks · `retry` what runs once · `chord` the seed's form · `device/` what
+//! UPnP shows · `control` SOAP · `subscribe`
 //! GENA · `guard` what is refused before it is read · `route` paths · `health` probes and metrics ·
 //! `owner` the page's owner · `journal` what happened lately · `web/` the page and its feed.
 

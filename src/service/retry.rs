@@ -3,8 +3,8 @@
 //! A client that holds the key and got no answer cannot know whether its write was done; it sends
 //! the same request again, with the same id, under a new number of its session. Such a request gets
 //! the answer of the first, which may still be on its way. Another request under that id replaces
-//! what was kept, so that only a repetition with nothing between is taken for one. Strangers have no
-//! session, and nothing of theirs is kept.
+//! what was kept, so that only a repetition with nothing between is taken for one. Strangers have
+//! no session, and nothing of theirs is kept.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! One JSON-RPC document: a request or a batch in, the text of the answer out.
 //!
 //! The requests of a batch run one after the other, so that a get sees the put before it. `ts`
-//! moves the Lamport clock only when the request carries one. Each request is judged by itself: what
-//! its caller may not do is refused, and the rest of its batch runs.
+//! moves the Lamport clock only when the request carries one. Each request is judged by itself:
+//! what its caller may not do is refused, and the rest of its batch runs.
 //!
 //! Source: JSON-RPC 2.0 §4 to §6.
 

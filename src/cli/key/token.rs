@@ -17,9 +17,10 @@ use crate::security::token::Token;
 /// Arguments of `roundel key token`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Every board of the cluster takes the token until it expires, or until the key has been rotated and \
-the overlap is over. Show it as `--token`, ROUNDEL_TOKEN or `Authorization: Bearer TOKEN`, over TLS \
-or on the board itself: elsewhere it is refused. It is a secret; anybody who has it is let in.")]
+Every board of the cluster takes the token until it expires, or until the key has been rotated \
+and the overlap is over. Show it as `--token`, ROUNDEL_TOKEN or `Authorization: Bearer TOKEN`, \
+over TLS or on the board itself: elsewhere it is refused. It is a secret; anybody who has it is \
+let in.")]
 pub struct Args {
     /// What it allows: look, change items as well, or change the ring as well.
     #[arg(long, value_name = "SCOPE", value_parser = ["read", "write", "admin"])]

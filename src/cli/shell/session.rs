@@ -13,6 +13,7 @@ use crate::cli::failure::{Failure, Kind};
 use crate::cli::out::{Out, shown, table};
 use crate::cli::rpc::{Client, Route};
 use crate::cli::shape::{NodeState, short};
+use crate::cli::tls::Tls;
 use crate::cli::{get, list, nodes, pages, put, remove, ring, status, target};
 use crate::service::method::{Method, Param, Table, Takes};
 use crate::wire::jsonrpc::nearest;
@@ -352,6 +353,13 @@ impl Session {
         let client = verb.client();
         if !elsewhere {
             client.node = Some(address.to_string());
+            if client.tls == Tls::Off {
+                client.tls = self.args.tls;
+            }
+        }
+        if client.key_file.is_none() && client.token.is_none() {
+            client.key_file = self.args.key_file.clone();
+            client.token = self.args.token.clone();
         }
         client.json |= self.args.json;
         match verb {

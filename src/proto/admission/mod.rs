@@ -5,8 +5,8 @@
 //! board nothing to remember: it is the time and a tag over it. Steady state: the first request
 //! with a valid tag under a session that begins with a young challenge opens the session; each
 //! number of the session is taken once. Distress: whatever is wrong with a request is one and the
-//! same [`Refused`], and leaves no trace; only holders of the key can fill the table, and when it is
-//! full the session that was silent longest goes, unless its challenge is still young: with the
+//! same [`Refused`], and leaves no trace; only holders of the key can fill the table, and when it
+//! is full the session that was silent longest goes, unless its challenge is still young: with the
 //! session gone, its first request could be replayed. End: a session ends with its key, or with
 //! the board's start.
 //!

@@ -1,9 +1,9 @@
 //! HTTP over UDP: one request a datagram in, at most one response of 1,400 bytes out.
 //!
-//! The socket is the driver's. It must answer each datagram in a task of its own: an answer may wait
-//! for other boards or for the seed's reply delay. In a keyed cluster a stranger, whose address may
-//! be forged, is sent no more bytes than it sent: an answer that is larger becomes 413, then a bare
-//! status, then nothing.
+//! The socket is the driver's. It must answer each datagram in a task of its own: an answer may
+//! wait for other boards or for the seed's reply delay. In a keyed cluster a stranger, whose
+//! address may be forged, is sent no more bytes than it sent: an answer that is larger becomes 413,
+//! then a bare status, then nothing.
 
 use bytes::Bytes;
 

@@ -3,10 +3,11 @@
 //!
 //! Start: [`serve`] is given a bound listener. Steady state: each connection is a task; a letter
 //! first makes it HTTP (hyper: keep-alive, pipelining), 0x16 makes it TLS with HTTP within, 0x01 or
-//! 0x02 makes it a link, handed over with nothing read from it. Distress: too many connections of one source or in all are told so
-//! (503) and closed at once; a slow handshake, a slow head, a slow body and an answer nobody reads end the
-//! connection; when the process has no descriptors left the listener waits and goes on. End: told
-//! to stop, it accepts no more and lets exchanges under way end. What a request means is `service`.
+//! 0x02 makes it a link, handed over with nothing read from it. Distress: too many connections of
+//! one source or in all are told so (503) and closed at once; a slow handshake, a slow head, a slow
+//! body and an answer nobody reads end the connection; when the process has no descriptors left the
+//! listener waits and goes on. End: told to stop, it accepts no more and lets exchanges under way
+//! end. What a request means is `service`.
 //!
 //! Source: RFC 9112; limits of `base/limit.rs`.
 
