@@ -31,6 +31,7 @@ use crate::base::member::Life;
 use crate::base::rng::seeded;
 use crate::config::{Config, spoken_name};
 use crate::proto::board::{Board, Settings};
+use crate::runtime::allocator;
 use crate::runtime::certificate::Issuer;
 use crate::runtime::counters::{self, Counters};
 use crate::runtime::datadir::{self, DataDir, DataDirError};
@@ -173,6 +174,7 @@ impl service::Board for Handle {
 /// # Errors
 /// [`RunError`].
 pub fn run(config: Config) -> Result<(), RunError> {
+    allocator::give_back_large_blocks();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(4)

@@ -1,5 +1,6 @@
 //! L4: the only owner of sockets, files, clocks, threads and processes.
 
+pub mod allocator;
 pub mod certificate;
 pub mod client;
 pub mod counters;
