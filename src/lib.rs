@@ -81,7 +81,7 @@
 //!            member  call  store  hint  endpoint  time  rng  limit
 //! wire/      frame (framing)  peer (messages between boards)  httpu  ssdp/  xml  description
 //!            scpd  soap  gena  jsonrpc/
-//! security/  identity  key  hmac  hkdf  rnd1 (signed calls)  token  window
+//! security/  identity  certificate  password  key  hmac  hkdf  rnd1 (signed calls)  token  window
 //! telemetry/  counters, operation config/  file  valid  spoken
 //! proto/
 //!   board/        the composite: membership/ (found, join, merge, leave, forget), operation/
@@ -91,6 +91,7 @@
 //!                 routing (mode partial: the machine's questions carried, joins, lookups),
 //!                 overview (what it says of itself), outbox; world, scenario*: its tests
 //!   ssdp/         advertiser  searcher  cache         session/      the hello
+//!   owner/        claim, sessions, attempts
 //!   gena/         subscriptions to events             admission/    signed calls: genuine, new
 //!   roster/       who belongs, a CRDT                 detector/     SWIM, votes: who is there
 //!   placement/    roster → copies of a key            replication/  one write or read: decided
@@ -98,9 +99,11 @@
 //!                 partial/ (Zave's Chord)
 //! service/   rpc (one document)  method/ (the table)  destination (other boards)  chord (ring
 //!            messages)  device/ (UPnP's table of actions)  control (SOAP)  subscribe (GENA)
-//!            caller (who asks)  retry (runs once)  guard (refusals)  route  health  failure (errors → codes)  journal (what happened)
+//!            caller (who asks)  retry (runs once)  owner (claim, log in)
+//!            guard (refusals)  route  health  failure (errors → codes)  journal (what happened)
 //!            web/ (the page: document, feed, assets/)
-//! runtime/   driver  stream  udp  http/  discovery/  gena (events)  store/ (flash)  link (netlink)
+//! runtime/   driver  stream  udp  http/  tls  certificate  owner (its file)  discovery/
+//!            gena (events)  store/ (flash)  link (netlink)  allocator
 //!            datadir  identity  counters  client  probe (doctor)
 //! node/      mod (start, serve, stop)  bind  event  registry
 //! cli/       run  demo/  put  get  remove  list  status  ring  nodes  call  search  join  leave
@@ -282,7 +285,10 @@
 //!   74, fjall 1.7.
 //! - *SWIM by `foca`, told how late the loop wakes.* Rejected: one of our own, and heartbeats to
 //!   everybody.
-//! - *One port; the first byte tells HTTP from frames.* Rejected: a port each; more to configure
+//! - *TLS is pinned, never trusted on first use: the certificate's key is the board's id.* Rejected:
+//!   an authority of the cluster, which a stolen card would carry, and a key of its own for TLS.
+//! - *The owner's hash is a file, not an item of the bucket*, which clients could read.
+//! - *One port; the first byte tells HTTP from TLS from frames.* Rejected: a port each; more to configure
 //!   and to open in a firewall.
 //! - *The page is told by one feed for all its readers, made only while somebody reads.* Rejected:
 //!   pages that poll; each would have the board look at itself, and see a change seconds late.

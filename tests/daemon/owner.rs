@@ -128,7 +128,10 @@ fn attempts_of_strangers_neither_take_the_processor_nor_memory() {
         assert!(took <= 50, "50 refusals took {took} hundredths of a second");
         let grown_bytes = daemon.rss_bytes().saturating_sub(before_bytes);
         println!("{tries} attempts grew it by {grown_bytes} bytes, 50 refusals took {took} ticks");
-        assert!(grown_bytes <= 4 * 1_024 * 1_024, "a hash's memory is given back");
+        assert!(
+            grown_bytes <= 4 * 1_024 * 1_024,
+            "a hash's memory is given back"
+        );
         daemon.assert_well();
     });
 }
