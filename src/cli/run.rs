@@ -27,6 +27,9 @@ pub struct Args {
     /// Keep store and identity here [default: /var/lib/roundel, or under XDG_DATA_HOME].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Take the cluster's key from this file [default: cluster.key in the data directory].
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
     /// Use this interface only; may be repeated.
     #[arg(long = "interface", value_name = "IF")]
     interfaces: Vec<String>,
@@ -85,6 +88,7 @@ fn configure(args: Args) -> Result<Config, Failure> {
     };
     let flags = Overrides {
         data: args.data,
+        key_file: args.key_file,
         interfaces: args.interfaces,
         port: args.port,
         cluster: args.cluster,

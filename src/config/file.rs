@@ -28,6 +28,14 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
         "the path of a directory: data = \"/var/lib/roundel\"",
     ),
     (
+        "key_file",
+        "the path of a file as `roundel key new` makes it: key_file = \"/boot/cluster.key\"",
+    ),
+    (
+        "open",
+        "true for a cluster without a key, which anybody on the LAN can join: open = false",
+    ),
+    (
         "interfaces",
         "a list of interface names, empty for all: interfaces = [\"eth0\"]",
     ),
@@ -99,6 +107,10 @@ pub struct File {
     pub cluster: Written<String>,
     /// Where the store is.
     pub data: Written<String>,
+    /// Where the cluster's key is.
+    pub key_file: Written<String>,
+    /// The cluster has no key.
+    pub open: Written<bool>,
     /// The interfaces to use.
     pub interfaces: Written<Vec<String>>,
     /// The port, TCP and UDP.

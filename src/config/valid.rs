@@ -44,6 +44,10 @@ pub struct Config {
     pub cluster: Name,
     /// The directory of the store and the identity key.
     pub data: PathBuf,
+    /// The file of the cluster's key; none: `cluster.key` in the data directory, if it is there.
+    pub key_file: Option<PathBuf>,
+    /// The cluster has no key: anybody on the LAN can join.
+    pub open: bool,
     /// The interfaces to use; empty: every one that looks like a LAN.
     pub interfaces: Vec<String>,
     /// TCP and UDP; none: [`PORT_DEFAULT`] or the next free one.
@@ -137,6 +141,8 @@ pub enum OnTerminate {
 pub struct Overrides {
     /// `--data`.
     pub data: Option<PathBuf>,
+    /// `--key-file`.
+    pub key_file: Option<PathBuf>,
     /// `--interface`, each.
     pub interfaces: Vec<String>,
     /// `--port`.
@@ -160,6 +166,8 @@ impl Config {
                 .parse()
                 .expect("the default cluster's name is a name"),
             data,
+            key_file: None,
+            open: false,
             interfaces: Vec::new(),
             port: None,
             bind_addr: None,
@@ -219,6 +227,8 @@ impl Config {
         if let Some(data) = take(file, "data", &file.data, |text: &String| path(text))? {
             self.data = data;
         }
+        self.key_file = take(file, "key_file", &file.key_file, |text: &String| path(text))?;
+        self.open = file.open.as_ref().is_some_and(|open| *open.get_ref());
         Ok(())
     }
 
@@ -345,6 +355,7 @@ impl Config {
             expected: expected(key),
         };
         self.data = flags.data.unwrap_or_else(|| std::mem::take(&mut self.data));
+        self.key_file = flags.key_file.or_else(|| self.key_file.take());
         self.name = flags.name.or_else(|| self.name.take());
         self.ring_mode = flags.ring_mode.unwrap_or(self.ring_mode);
         if let Some(cluster) = flags.cluster {
@@ -377,6 +388,8 @@ impl Config {
             "name": self.name,
             "cluster": self.cluster,
             "data": self.data.to_string_lossy(),
+            "key_file": self.key_file.as_ref().map(|path| path.to_string_lossy()),
+            "open": self.open,
             "interfaces": self.interfaces,
             "port": self.port,
             "bind_addr": self.bind_addr,
@@ -543,6 +556,7 @@ mod tests {
     fn every_setting_is_taken() {
         let config = check(
             "name = \"kitchen\"\ncluster = \"home\"\ndata = \"/d\"\n\
+             key_file = \"/k\"\nopen = true\n\
              interfaces = [\"eth0\", \"wlan0\", \"eth0\"]\nbind_port = 4000\n\
              bind_addr = \"::1\"\nhosts = [\"Kitchen.lan\"]\nstructure = \"mesh\"\n\
              ring_mode = \"partial\"\n\
@@ -555,6 +569,7 @@ mod tests {
         .unwrap();
         let expected = serde_json::json!({
             "name": "kitchen", "cluster": "home", "data": "/d",
+            "key_file": "/k", "open": true,
             "interfaces": ["eth0", "wlan0"], "port": 4000, "bind_addr": "::1",
             "hosts": ["kitchen.lan"], "structure": "mesh", "ring_mode": "partial",
             "detector": "phi",
@@ -619,6 +634,7 @@ mod tests {
         .unwrap();
         let flags = Overrides {
             data: Some(PathBuf::from("/z")),
+            key_file: Some(PathBuf::from("/k")),
             interfaces: vec!["y".to_owned()],
             port: Some(9),
             cluster: Some("x".parse().unwrap()),
@@ -628,6 +644,7 @@ mod tests {
         };
         let config = Config::check(&file, flags, PathBuf::new()).unwrap();
         assert_eq!(config.data, PathBuf::from("/z"));
+        assert_eq!(config.key_file, Some(PathBuf::from("/k")));
         assert_eq!(config.interfaces, ["y"]);
         assert_eq!((config.port, config.cluster.as_str()), (Some(9), "x"));
         assert_eq!(config.name.unwrap().as_str(), "w");

@@ -9,11 +9,12 @@
 
 mod bind;
 mod event;
+mod key;
 mod registry;
 mod signal;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ use crate::base::member::Life;
 use crate::base::rng::seeded;
 use crate::config::{Config, spoken_name};
 use crate::proto::board::{Board, Settings};
+use crate::proto::keyring::{KeptError, Origin};
 use crate::runtime::counters::{self, Counters};
 use crate::runtime::datadir::{self, DataDir, DataDirError};
 use crate::runtime::discovery::{self, Discovery, Notice};
@@ -36,11 +38,13 @@ use crate::runtime::driver::{Clock, Driver, Handle, Parts, Report};
 use crate::runtime::gena;
 use crate::runtime::http;
 use crate::runtime::identity::{self as identity_file, IdentityFileError};
+use crate::runtime::keyring::{self, KeyringFileError};
 use crate::runtime::link::{self, InterfaceAddress};
 use crate::runtime::memorydir::{self, MemoryDirError};
 use crate::runtime::store::{FreeSpaceLevels, OpenError, Options, Store};
 use crate::runtime::udp::Udp;
 use crate::security::identity::{Identity, IdentityError, Signer};
+use crate::security::key::KeyError;
 use crate::service::{self, Facts, Publisher, Service, device};
 use crate::telemetry;
 use crate::wire::description::Description;
@@ -67,6 +71,34 @@ pub enum RunError {
     /// The identity file cannot be used.
     #[error(transparent)]
     IdentityFile(#[from] IdentityFileError),
+    /// The keyring's file cannot be used.
+    #[error(transparent)]
+    KeyringFile(#[from] KeyringFileError),
+    /// The keyring's file is damaged.
+    #[error(
+        "{path}: {source}; restore it, or move it away: the board then needs the cluster's key \
+         anew (`roundel key import`)"
+    )]
+    Keyring {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        source: KeptError,
+    },
+    /// A file that is to hold the cluster's key does not.
+    #[error("{path}: {source}; `roundel key new` makes one")]
+    KeyFile {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        source: KeyError,
+    },
+    /// The configuration names a key file, and there is none.
+    #[error("{path}: there is no such file, and the configuration names it as the cluster's key")]
+    NoKeyFile {
+        /// The file.
+        path: String,
+    },
     /// The identity file is not a key.
     #[error(
         "{path}: {source}; put back the board's own file, or move the data directory away to \
@@ -134,6 +166,7 @@ impl RunError {
         match self {
             RunError::DataDir(DataDirError::Io { source, .. })
             | RunError::IdentityFile(IdentityFileError::Io { source, .. })
+            | RunError::KeyringFile(KeyringFileError::Io { source, .. })
             | RunError::System { source, .. } => datadir::is_of_medium(source),
             _ => false,
         }
@@ -181,6 +214,7 @@ struct Start {
     directory: DataDir,
     identity: Identity,
     counters: Counters,
+    keys: Origin,
     /// Why the directory is one in memory; none: it is the one that was configured.
     diskless: Option<String>,
 }
@@ -189,7 +223,7 @@ impl Start {
     /// In the data directory; in memory where its medium cannot be written. Nothing is written to
     /// that medium from then on.
     fn new(config: &Config) -> Result<Start, RunError> {
-        let cause = match Start::within(&config.data) {
+        let cause = match Start::within(&config.data, config) {
             Err(cause) if cause.is_of_medium() => cause,
             other => return other,
         };
@@ -201,7 +235,7 @@ impl Start {
                 return Err(RunError::NoMemory { cause, source });
             }
         };
-        let start = Start::within(&memory).map_err(|error| match error {
+        let start = Start::within(&memory, config).map_err(|error| match error {
             RunError::DataDir(DataDirError::InUse(_)) => {
                 DataDirError::InUse(config.data.clone()).into()
             }
@@ -219,7 +253,7 @@ impl Start {
         })
     }
 
-    fn within(path: &Path) -> Result<Start, RunError> {
+    fn within(path: &Path, config: &Config) -> Result<Start, RunError> {
         let directory = DataDir::lock(path)?;
         let mut first = false;
         let fresh = Identity::generate().map_err(|_| RunError::NoEntropy)?;
@@ -239,6 +273,7 @@ impl Start {
             );
         }
         Ok(Start {
+            keys: key::origin(&directory, config)?,
             directory,
             identity,
             counters: start.counters,
@@ -261,7 +296,7 @@ struct Who {
 fn board(
     config: &Config,
     who: &Who,
-    (identity, diskless): (Identity, Option<String>),
+    (identity, diskless, keys): (Identity, Option<String>, Origin),
 ) -> Result<(Board, Clock), RunError> {
     let clock = Clock::start();
     let settings = Settings {
@@ -277,6 +312,7 @@ fn board(
         grace_time: config.grace_time,
         tombstone_age: config.tombstone_age,
         diskless,
+        keys,
     };
     let rng = seeded(who.seed, 1);
     Ok((
@@ -288,7 +324,7 @@ fn board(
 /// Its driver, with the store opening.
 fn drive(
     (board, clock): (Board, Clock),
-    (store_path, options): (&Path, Options),
+    (store_path, options, keyring): (&Path, Options, PathBuf),
     udp: Arc<Udp>,
     accepted: mpsc::Receiver<http::FrameConnection>,
     reports: mpsc::UnboundedSender<Report>,
@@ -303,6 +339,7 @@ fn drive(
         udp,
         accepted,
         reports,
+        keyring,
     })
 }
 
@@ -377,9 +414,10 @@ impl Node {
             },
             None => Options::default(),
         };
-        let board = board(&config, &who, (start.identity, start.diskless))?;
+        let board = board(&config, &who, (start.identity, start.diskless, start.keys))?;
         let clock = board.1;
-        let store = (store_path.as_path(), options);
+        let keyring = keyring::path(&start.directory);
+        let store = (store_path.as_path(), options, keyring);
         let (driver, handle) = drive(board, store, udp.clone(), accepted, reports_in);
         let driver = tokio::spawn(driver.run());
         let discovery = Arc::new(RwLock::new(None::<Arc<Discovery>>));

@@ -5,6 +5,7 @@ pub mod board;
 pub mod clock;
 pub mod detector;
 pub mod gena;
+pub mod keyring;
 pub mod placement;
 pub mod replication;
 pub mod ring;

@@ -5,3 +5,4 @@ pub mod hkdf;
 pub mod hmac;
 pub mod identity;
 pub mod key;
+pub mod seal;

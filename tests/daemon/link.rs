@@ -17,12 +17,13 @@ use roundel::wire::peer::{
 };
 
 use crate::namespace::alone;
-use crate::peer::{Peer, hello, stranger};
+use crate::peer::{Peer, give_key, hello, stranger};
 use crate::process::{CLUSTER, Daemon};
 
 fn with_board(work: impl FnOnce(&Daemon) + Send) {
     alone(|| {
         let data = tempfile::tempdir().expect("a directory");
+        give_key(data.path());
         let mut daemon = Daemon::start(data.path(), &[]);
         daemon.assert_well();
         let before_bytes = daemon.rss_bytes();
@@ -69,7 +70,10 @@ fn one_of_each(hello: Hello) -> Vec<Message> {
     let operation = 9;
     vec![
         Message::Hello(hello),
-        Message::HelloAck { signature: vec![1] },
+        Message::HelloAck {
+            signature: vec![1],
+            mac: None,
+        },
         Message::Suspect(Suspicion {
             board: Incarnation {
                 id: Id::ZERO,

@@ -687,7 +687,7 @@ impl Board {
                 .as_ref()
                 .and_then(|roster| roster.contact(&member));
             if let Some(contact) = contact {
-                let to = Route::Datagram(contact.endpoint);
+                let to = Route::Datagram(contact.endpoint, member);
                 self.out.transmits.push_back(Transmit {
                     to,
                     bytes: bytes.clone(),
