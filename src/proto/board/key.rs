@@ -91,6 +91,14 @@ impl Board {
         self.settle(now);
     }
 
+    /// The owner lets a board in that asks, or will.
+    pub fn accept(&mut self, now: Now, id: Id) {
+        if let Some(endpoint) = self.keys.accept(id) {
+            self.open_link(now, endpoint, Some(id));
+        }
+        self.settle(now);
+    }
+
     /// A transmit as it goes out at this moment: the sequence of a link is that in which frames
     /// leave. None: its link is gone, or nobody there could verify it.
     pub fn seal(&mut self, transmit: &Transmit) -> Option<Bytes> {

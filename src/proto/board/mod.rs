@@ -34,6 +34,8 @@ mod scenario_absence;
 #[cfg(test)]
 mod scenario_diskless;
 #[cfg(test)]
+mod scenario_key;
+#[cfg(test)]
 mod scenario_partial;
 #[cfg(test)]
 mod scenario_repair;

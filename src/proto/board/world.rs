@@ -27,6 +27,8 @@ use crate::wire::frame::Frame;
 
 mod fault;
 
+pub(super) use self::fault::Captured;
+
 const WALL_START_MS: u64 = 1_790_000_000_000;
 const NETWORK_DELAY: Duration = Duration::from_micros(300);
 const STORE_DELAY: Duration = Duration::from_millis(1);
@@ -76,15 +78,6 @@ enum Delivery {
     Loaded(usize, LoadId, Result<Loaded, StoreError>),
     Store(usize, StoreId, Batch),
     Held(usize, Transmit),
-}
-
-/// What somebody on the LAN saw, and may send again.
-#[derive(Clone)]
-pub(super) enum Captured {
-    /// To this board, from this address.
-    Datagram(usize, SocketAddr, Bytes),
-    /// To this end of a stream.
-    Frame(usize, LinkId, Frame),
 }
 
 pub(super) struct World {
