@@ -33,7 +33,10 @@ pub enum KeyringFileError {
         mode: u32,
     },
     /// It is far too long, or no text.
-    #[error("{} is no keyring; restore it, or remove it: the board then needs a key anew", .0.display())]
+    #[error(
+        "{} is no keyring; restore it, or remove it: the board then needs a key anew",
+        .0.display()
+    )]
     Damaged(PathBuf),
     /// It cannot be read or written.
     #[error("{} cannot be used: {source}", .path.display())]

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! shared = X25519(own secret, other's share)
-//! key    = HKDF-SHA256(shared, salt = context, info = "roundel seal 1" ‖ from's share ‖ to's share)
+//! key    = HKDF-SHA256(shared, salt = context,
+//!                      info = "roundel seal 1" ‖ from's share ‖ to's share)
 //! sealed = ChaCha20-Poly1305(key, nonce, plain, additional data = context)
 //! ```
 //!

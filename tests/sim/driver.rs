@@ -271,7 +271,7 @@ impl World {
                     return;
                 };
                 if self.mutant == Mutant::QuorumSkipped
-                    && self.forge(index, (stream, side), &transmit.bytes)
+                    && self.forge((stream, side), &transmit.bytes)
                 {
                     return;
                 }
@@ -358,7 +358,7 @@ impl World {
     }
 
     /// Acknowledges a write in the copy's name; true when the write is not to be sent.
-    fn forge(&mut self, index: usize, (stream, side): (StreamId, usize), bytes: &Bytes) -> bool {
+    fn forge(&mut self, (stream, side): (StreamId, usize), bytes: &Bytes) -> bool {
         let Ok(Message::ReplicaWrite(write)) = Message::from_frame(&frame_of(bytes)) else {
             return false;
         };

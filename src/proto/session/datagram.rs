@@ -3,7 +3,8 @@
 //! ```text
 //! [frame header][payload][kid 8][sequence u64][tag 32]
 //! tag    = HMAC(K, version ‖ type ‖ sequence ‖ payload)
-//! K(a→b) = HKDF-SHA256(cluster key, salt = life a ‖ life b, info = "roundel datagram 1" ‖ id a ‖ id b)
+//! K(a→b) = HKDF-SHA256(cluster key, salt = life a ‖ life b,
+//!                      info = "roundel datagram 1" ‖ id a ‖ id b)
 //! ```
 //!
 //! A life is drawn at each start and told in signed hellos and in rosters, which travel over

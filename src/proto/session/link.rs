@@ -1,7 +1,8 @@
 //! What comes after the hello of a link: every frame carries its place in the stream and a tag.
 //!
 //! ```text
-//! [frame header][payload][sequence u64][tag 32]      tag = HMAC(K, version ‖ type ‖ sequence ‖ payload)
+//! [frame header][payload][sequence u64][tag 32]
+//! tag = HMAC(K, version ‖ type ‖ sequence ‖ payload)
 //! ```
 //!
 //! A stream neither loses nor reorders, so the sequence must be exactly the next one; the first
