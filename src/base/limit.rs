@@ -12,8 +12,8 @@ pub const KEY_BYTES_MAX: usize = 1_024;
 pub const VALUE_BYTES_MAX: usize = 512 * 1_024;
 /// Bytes of a request or a frame's payload.
 pub const MESSAGE_BYTES_MAX: usize = 1_024 * 1_024;
-/// Bytes that authenticate a frame, after its payload: a key's name, a sequence and a tag.
-pub const SEAL_BYTES_MAX: usize = 8 + 8 + 32;
+/// Bytes that authenticate a frame, after its payload: sender, key's name, sequence and tag.
+pub const SEAL_BYTES_MAX: usize = 32 + 8 + 8 + 32;
 /// Bytes of a frame's payload with what authenticates it.
 pub const FRAME_BYTES_MAX: usize = MESSAGE_BYTES_MAX + SEAL_BYTES_MAX;
 /// Bytes of a page of items.
@@ -43,6 +43,8 @@ pub const FORWARD_HOPS_MAX: u8 = 8;
 
 /// Bytes we send in one datagram: below every LAN's MTU with room for a tunnel.
 pub const DATAGRAM_BYTES_MAX: usize = 1_400;
+/// Bytes of what one detector tells another at once: a datagram but for its frame.
+pub const SWIM_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - SEAL_BYTES_MAX - 32;
 /// Bytes we accept in one datagram.
 pub const DATAGRAM_RECEIVE_BYTES_MAX: usize = 65_535;
 /// HTTPU requests answered to one source in a second, loopback and members of the ring exempt: a

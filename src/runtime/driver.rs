@@ -410,7 +410,7 @@ impl Driver {
                 let bytes = Bytes::copy_from_slice(bytes);
                 let _ = self.reports.send(Report::Httpu { from, bytes });
             }
-            Some(_) => self.board.handle_datagram(self.clock.now(), from, bytes),
+            Some(_) => self.board.handle_datagram(self.clock.now(), bytes),
             None => {}
         }
     }

@@ -534,18 +534,7 @@ impl Message {
                 let (number, sealed) = read(payload, kind)?;
                 Message::Rekey { number, sealed }
             }
-            SWIM => match payload.first() {
-                Some(2) => Message::Suspect(read(&payload[1..], kind)?),
-                Some(0) => match payload[1..].as_chunks() {
-                    ([view, wall_ms, ..], _) => Message::Swim {
-                        view: u64::from_be_bytes(*view),
-                        wall_ms: u64::from_be_bytes(*wall_ms),
-                        packet: frame.payload.slice(17..),
-                    },
-                    _ => return Err(malformed),
-                },
-                _ => return Err(malformed),
-            },
+            SWIM => read_swim(&frame.payload, kind)?,
             RING_CALL => {
                 let (call, body) = read(payload, kind)?;
                 Message::RingCall { call, body }
@@ -651,6 +640,22 @@ fn is_possible(cluster: &Cluster) -> bool {
     (1..=limit::POINTS_PER_BOARD).contains(&cluster.points)
         && (1..=limit::COPIES_MAX).contains(&usize::from(cluster.copies))
         && (cluster.mode == RingMode::Full || cluster.points == RingMode::Partial.points())
+}
+
+fn read_swim(payload: &Bytes, kind: u8) -> Result<Message, MessageError> {
+    let malformed = MessageError::Payload { kind };
+    match payload.first() {
+        Some(2) => Ok(Message::Suspect(read(&payload[1..], kind)?)),
+        Some(0) => match payload[1..].as_chunks() {
+            ([view, wall_ms, ..], _) => Ok(Message::Swim {
+                view: u64::from_be_bytes(*view),
+                wall_ms: u64::from_be_bytes(*wall_ms),
+                packet: payload.slice(17..),
+            }),
+            _ => Err(malformed),
+        },
+        _ => Err(malformed),
+    }
 }
 
 fn read<'a, T: Deserialize<'a>>(payload: &'a [u8], kind: u8) -> Result<T, MessageError> {

@@ -57,7 +57,7 @@ fn frames_that_are_none_close_the_stream() {
         version_2[0] = 2;
         let cases = [
             (damaged, "frame checksum"),
-            (too_long, "at most 1048624 fit"),
+            (too_long, "at most 1048656 fit"),
             (version_2, "frame version 0x02"),
         ];
         for (bytes, reason) in cases {

@@ -297,17 +297,9 @@ impl World {
             life: self.life_of(target),
             link: LinkId(0),
         };
-        let from = self.nodes[index].endpoint;
         for wait in copies.into_iter().flatten() {
             let bytes = bytes.clone();
-            self.schedule(
-                wait,
-                Happening::Datagram {
-                    to: end,
-                    from,
-                    bytes,
-                },
-            );
+            self.schedule(wait, Happening::Datagram { to: end, bytes });
         }
     }
 

@@ -17,7 +17,7 @@ use crate::base::endpoint::SocketAddr;
 use crate::base::id::Id;
 use crate::base::time::Now;
 use crate::proto::keyring::{Admission, Kept, Keys};
-use crate::proto::session::datagram::Party;
+use crate::proto::session::datagram::{Datagrams, Party};
 use crate::proto::session::link::LinkKeys;
 use crate::proto::session::{Believed, HandshakeError, SessionError, Terms};
 use crate::wire::frame::Frame;
@@ -120,13 +120,14 @@ impl Board {
         }
     }
 
-    /// A member's datagram, if it verifies.
-    pub(super) fn open_datagram(&mut self, from: &Id, bytes: &[u8]) -> Option<Message> {
+    /// A member's datagram, if it verifies; from whatever address it comes.
+    pub(super) fn open_datagram(&mut self, bytes: &[u8]) -> Option<(Id, Message)> {
         let frame = Frame::from_datagram(bytes).ok()?;
-        let from = self.party(from)?;
-        let opened = self.datagrams.open(from, self.keys.keyring(), frame);
+        let from = Datagrams::sender(&frame).filter(|id| self.is_member(id))?;
+        let party = self.party(&from)?;
+        let opened = self.datagrams.open(party, self.keys.keyring(), frame);
         match opened {
-            Ok(frame) => Message::from_frame(&frame).ok(),
+            Ok(frame) => Some((from, Message::from_frame(&frame).ok()?)),
             Err(error) => {
                 self.frame_refused(error);
                 if error == SessionError::Full {

@@ -332,18 +332,16 @@ impl Board {
 
     /// A datagram that is a frame. Anything but a SWIM packet of a known member, with a tag that
     /// verifies, is dropped.
-    pub fn handle_datagram(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) {
-        let from = self.member_at(&from);
-        let message = from.and_then(|from| self.open_datagram(&from, bytes));
-        match (message, from) {
-            (
-                Some(Message::Swim {
+    pub fn handle_datagram(&mut self, now: Now, bytes: &[u8]) {
+        match self.open_datagram(bytes) {
+            Some((
+                peer,
+                Message::Swim {
                     view,
                     wall_ms,
                     packet,
-                }),
-                Some(peer),
-            ) if self.phase == Phase::Joined => {
+                },
+            )) if self.phase == Phase::Joined => {
                 self.others.note(now.time, peer, WallTime(wall_ms));
                 match &self.roster {
                     Some(roster) if self.is_partial() => {
@@ -354,7 +352,7 @@ impl Board {
                 }
                 self.view_heard(now, &peer, view);
             }
-            (Some(Message::Suspect(suspicion)), Some(from)) if self.phase == Phase::Joined => {
+            Some((from, Message::Suspect(suspicion))) if self.phase == Phase::Joined => {
                 self.detector.handle_suspicion(now.time, &from, &suspicion);
             }
             _ => self.watch.count("datagrams_dropped"),

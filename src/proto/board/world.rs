@@ -74,7 +74,7 @@ pub(super) struct Node {
 
 enum Delivery {
     Link(usize, LinkId, LinkEvent),
-    Datagram(usize, SocketAddr, Bytes),
+    Datagram(usize, Bytes),
     Loaded(usize, LoadId, Result<Loaded, StoreError>),
     Store(usize, StoreId, Batch),
     Held(usize, Transmit),
@@ -425,14 +425,13 @@ impl World {
         match transmit.to {
             Route::Datagram(to, _) => {
                 if let Some(to) = self.at(&to).filter(|to| !self.is_cut(index, *to)) {
-                    let from = self.nodes[index].endpoint;
                     let Some(bytes) = self.seal(index, &transmit) else {
                         return;
                     };
                     if let Some(captured) = &mut self.captured {
-                        captured.push(Captured::Datagram(to, from, bytes.clone()));
+                        captured.push(Captured::Datagram(to, bytes.clone()));
                     }
-                    self.deliver(NETWORK_DELAY, Delivery::Datagram(to, from, bytes), to);
+                    self.deliver(NETWORK_DELAY, Delivery::Datagram(to, bytes), to);
                 }
             }
             Route::Link(id) => {
@@ -535,7 +534,7 @@ impl World {
                 }
                 running.board.handle_link(now, id, event);
             }
-            Delivery::Datagram(_, from, bytes) => running.board.handle_datagram(now, from, &bytes),
+            Delivery::Datagram(_, bytes) => running.board.handle_datagram(now, &bytes),
             Delivery::Held(_, transmit) => self.transmit(index, transmit),
             Delivery::Loaded(_, id, result) => running.board.handle_loaded(now, id, result),
             Delivery::Store(_, id, batch) => {

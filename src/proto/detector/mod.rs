@@ -611,6 +611,7 @@ fn config(members: u32) -> foca::Config {
         })
     };
     foca::Config {
+        max_packet_size: NonZeroUsize::new(limit::SWIM_BYTES_MAX).unwrap_or(NonZeroUsize::MAX),
         probe_period: PROBE_PERIOD,
         probe_rtt: PROBE_ROUND_TRIP,
         suspect_to_down_after: swim::SUSPECT_TIME,

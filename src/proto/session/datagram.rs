@@ -1,7 +1,7 @@
 //! Sessions of datagrams between members: no handshake, since both lives are known already.
 //!
 //! ```text
-//! [frame header][payload][kid 8][sequence u64][tag 32]
+//! [frame header][payload][sender's id 32][kid 8][sequence u64][tag 32]
 //! tag    = HMAC(K, version ‖ type ‖ sequence ‖ payload)
 //! K(a→b) = HKDF-SHA256(cluster key, salt = life a ‖ life b,
 //!                      info = "roundel datagram 1" ‖ id a ‖ id b)
@@ -32,7 +32,8 @@ use crate::security::key::{ClusterKey, Keyring, Kid};
 use crate::wire::frame::{self, Frame};
 
 const DOMAIN: &[u8] = b"roundel datagram 1";
-const TRAILER_BYTES: usize = 8 + 8 + TAG_BYTES;
+const ID_BYTES: usize = 32;
+const TRAILER_BYTES: usize = ID_BYTES + 8 + 8 + TAG_BYTES;
 const WORDS: usize = (limit::SEQUENCE_WINDOW / 64) as usize;
 
 /// A board in one start.
@@ -104,13 +105,21 @@ impl Datagrams {
         let mac = &self.outgoing[&to.id].mac;
         let tag = mac.tag(&[head, &sequence, payload]);
         let mut trailer = [0; TRAILER_BYTES];
-        trailer[..8].copy_from_slice(&key.kid().0);
-        trailer[8..16].copy_from_slice(&sequence);
-        trailer[16..].copy_from_slice(&tag);
+        trailer[..32].copy_from_slice(self.me.id.as_bytes());
+        trailer[32..40].copy_from_slice(&key.kid().0);
+        trailer[40..48].copy_from_slice(&sequence);
+        trailer[48..].copy_from_slice(&tag);
         Frame::extend(frame, &trailer)
     }
 
-    /// The frame as the member sent it. Nothing is remembered of one that does not verify.
+    /// Who says that it sent this; none: nobody does.
+    pub fn sender(frame: &Frame) -> Option<Id> {
+        let start = frame.payload.len().checked_sub(TRAILER_BYTES)?;
+        let bytes = frame.payload[start..start + ID_BYTES].try_into().ok()?;
+        Some(Id::from_bytes(bytes))
+    }
+
+    /// The frame as the member that it names sent it. Nothing is remembered of one that does not verify.
     ///
     /// # Errors
     /// [`SessionError`]; the datagram is to be dropped.
@@ -125,7 +134,8 @@ impl Datagrams {
             return Err(SessionError::Tag);
         };
         let trailer = payload.split_off(length);
-        let (named, rest) = trailer.split_at(8);
+        let (_, rest) = trailer.split_at(ID_BYTES);
+        let (named, rest) = rest.split_at(8);
         let (sequence, tag) = rest.split_at(8);
         let mut kid = Kid([0; 8]);
         kid.0.copy_from_slice(named);

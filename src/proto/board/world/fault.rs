@@ -6,8 +6,8 @@ use super::*;
 /// What somebody on the LAN saw, and may send again.
 #[derive(Clone)]
 pub(in crate::proto::board) enum Captured {
-    /// To this board, from this address.
-    Datagram(usize, SocketAddr, Bytes),
+    /// To this board.
+    Datagram(usize, Bytes),
     /// To this end of a stream.
     Frame(usize, LinkId, Frame),
 }
@@ -21,7 +21,7 @@ impl World {
     /// Somebody sends once more what was captured.
     pub(in crate::proto::board) fn replay(&mut self, captured: Captured) {
         let (to, delivery) = match captured {
-            Captured::Datagram(to, from, bytes) => (to, Delivery::Datagram(to, from, bytes)),
+            Captured::Datagram(to, bytes) => (to, Delivery::Datagram(to, bytes)),
             Captured::Frame(to, link, frame) => {
                 (to, Delivery::Link(to, link, LinkEvent::Frame(frame)))
             }
