@@ -122,7 +122,7 @@ fn this_boot() -> io::Result<(String, u64)> {
 }
 
 /// Writes keyrings one after the other, off the event loop: texts in, results out. Of several
-/// that wait the last is written.
+/// that wait the last is written; each is answered.
 pub fn writer(
     path: PathBuf,
 ) -> (
@@ -133,8 +133,10 @@ pub fn writer(
     let (results_in, results) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Some(mut text) = waiting.recv().await {
+            let mut count = 1;
             while let Ok(later) = waiting.try_recv() {
                 text = later;
+                count += 1;
             }
             let path = path.clone();
             let write = move || write_atomically(&path, text.as_bytes());
@@ -142,8 +144,10 @@ pub fn writer(
                 Ok(written) => written.map_err(|error| error.to_string()),
                 Err(_) => Err("the write was abandoned".to_owned()),
             };
-            if results_in.send(result).is_err() {
-                return;
+            for _ in 0..count {
+                if results_in.send(result.clone()).is_err() {
+                    return;
+                }
             }
         }
     });

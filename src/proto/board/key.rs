@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::link::State;
-use super::outbox::{LinkId, Route, Transmit};
+use super::outbox::{LinkCommand, LinkId, Route, Transmit};
 use super::{Board, Phase, Timer};
 use crate::base::endpoint::SocketAddr;
 use crate::base::id::Id;
@@ -23,6 +23,8 @@ use crate::proto::session::{Believed, HandshakeError, SessionError, Terms};
 use crate::wire::frame::Frame;
 use crate::wire::peer::{Door, Message};
 
+/// Keys of another board remembered on a link.
+const KIDS_MAX: usize = 16;
 /// Frames that are never tagged: they make the keys of those that follow.
 const PLAIN: [u8; 2] = [0x10, 0x11];
 
@@ -60,9 +62,15 @@ pub(super) struct Keeping {
     /// Boards to be met again once it is there.
     again: VecDeque<(SocketAddr, Id)>,
     problem: Option<String>,
+    /// Keyrings given to the driver and not answered.
+    under_way: usize,
 }
 
 impl Keeping {
+    fn is_idle(&self) -> bool {
+        self.under_way == 0
+    }
+
     /// Why the keyring is in memory only.
     pub(super) fn problem(&self) -> Option<&str> {
         self.problem.as_deref()
@@ -77,16 +85,17 @@ impl Board {
 
     /// What the keyring's file is to hold from here on; answered by [`Board::handle_keyring`].
     pub fn poll_keyring(&mut self) -> Option<Kept> {
-        self.keys.poll_kept()
+        let kept = self.keys.poll_kept();
+        self.keeping.under_way += usize::from(kept.is_some());
+        kept
     }
 
     /// The keyring is in its file, or why it is not.
     pub fn handle_keyring(&mut self, now: Now, result: Result<(), String>) {
         self.keeping.problem = result.err();
-        while let Some((endpoint, id)) = self.keeping.again.pop_front() {
-            if !self.links.is_up(&id) {
-                self.open_link(now, endpoint, Some(id));
-            }
+        self.keeping.under_way = self.keeping.under_way.saturating_sub(1);
+        if self.keeping.is_idle() {
+            self.meet_all_again(now);
         }
         self.settle(now);
     }
@@ -309,41 +318,62 @@ impl Board {
         talk.heard += 1;
         let (how, settled) = (talk.admission, talk.settled);
         let settled = settled || how == Admission::Member && self.phase == Phase::Joined;
-        if !self.keys.take(now.time, &offer, how, settled) {
-            return;
+        let Some((kid, news)) = self.keys.take(now.time, &offer, how, settled) else {
+            self.watch.count("keys_malformed");
+            return self.drop_link(now, id, true);
+        };
+        if let Some(talk) = self.links.links.get_mut(&id).and_then(|l| l.talk.as_mut())
+            && !talk.kids.contains(&kid.0)
+            && talk.kids.len() < KIDS_MAX
+        {
+            talk.kids.push(kid.0);
         }
-        self.watch.count("keys_taken");
-        self.keys_changed(now);
+        if news {
+            self.watch.count("keys_taken");
+            self.keys_changed();
+        } else if self.meet_again(id) && self.keeping.is_idle() {
+            self.meet_all_again(now);
+        }
+    }
+
+    /// A link that carries keys only has done what it was for once both hold one: they are to meet
+    /// again. False: it has not.
+    fn meet_again(&mut self, id: LinkId) -> bool {
+        let kid = self.keys.keyring().current.kid().0;
+        let Some(link) = self.links.links.get(&id) else {
+            return false;
+        };
+        match (&link.state, &link.talk) {
+            (State::Pairing(peer), Some(talk)) if talk.kids.contains(&kid) => {
+                self.keeping.again.push_back((talk.endpoint, *peer));
+                self.links.links.remove(&id);
+                self.out.links.push_back(LinkCommand::Close(id));
+                self.out.transmits.retain(|it| it.to != Route::Link(id));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn meet_all_again(&mut self, now: Now) {
+        while let Some((endpoint, id)) = self.keeping.again.pop_front() {
+            if !self.links.is_up(&id) {
+                self.open_link(now, endpoint, Some(id));
+            }
+        }
     }
 
     /// This board's key is another, or confirmed: whoever it is linked with hears of it, and those
     /// it could not speak with are met again once it is kept.
-    fn keys_changed(&mut self, now: Now) {
-        let kid = self.keys.keyring().current.kid().0;
+    fn keys_changed(&mut self) {
         let links = self.links.links.iter();
         let links: Vec<LinkId> = links.map(|(id, _)| *id).collect();
         for id in links {
-            let Some(link) = self.links.links.get(&id) else {
-                continue;
-            };
-            match (&link.state, &link.talk) {
-                (State::Pairing(peer), Some(talk)) if talk.kids.contains(&kid) => {
-                    self.keeping.again.push_back((talk.endpoint, *peer));
-                    self.forget_pairing(id);
-                }
-                (State::Pairing(_) | State::Up(_), _) => self.tell_key(id, true),
-                _ => {}
+            if !self.meet_again(id) {
+                self.tell_key(id, true);
             }
         }
         self.arm_keys();
-        let _ = now;
-    }
-
-    /// Ends a link that has done what it was for.
-    fn forget_pairing(&mut self, id: LinkId) {
-        self.links.links.remove(&id);
-        self.out.links.push_back(super::LinkCommand::Close(id));
-        self.out.transmits.retain(|it| it.to != Route::Link(id));
     }
 
     fn arm_keys(&mut self) {

@@ -32,7 +32,7 @@ use crate::base::endpoint::{Name, SocketAddr};
 use crate::base::id::Id;
 use crate::base::limit;
 use crate::base::time::Time;
-use crate::security::key::{ClusterKey, Keyring};
+use crate::security::key::{ClusterKey, Keyring, Kid};
 use crate::security::seal::Secret;
 use crate::wire::peer::{Door, Hello};
 
@@ -282,12 +282,29 @@ impl Keys {
         Zeroizing::new(postcard::to_allocvec(&offer).expect("an offer's lengths are known"))
     }
 
-    /// Another board's key. True: it is this board's from here on, or this one is confirmed.
-    pub fn take(&mut self, now: Time, offer: &[u8], how: Admission, settled: bool) -> bool {
-        let Ok(offer) = postcard::from_bytes::<Offer>(offer) else {
-            return false;
-        };
+    /// Another board's key, by its name, and whether it is this board's from here on (or this one
+    /// is confirmed). None: it is no key.
+    pub fn take(
+        &mut self,
+        now: Time,
+        offer: &[u8],
+        how: Admission,
+        settled: bool,
+    ) -> Option<(Kid, bool)> {
+        let offer = postcard::from_bytes::<Offer>(offer).ok()?;
         let key = ClusterKey::new(offer.epoch, offer.secret);
+        let kid = key.kid();
+        Some((kid, self.weigh(now, key, &offer, how, settled)))
+    }
+
+    fn weigh(
+        &mut self,
+        now: Time,
+        key: ClusterKey,
+        offer: &Offer,
+        how: Admission,
+        settled: bool,
+    ) -> bool {
         if self.open || key.epoch() > EPOCH_MAX || offer.revoked.len() > limit::REVOKED_MAX {
             return false;
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! [frame header][payload][sender's id 32][kid 8][sequence u64][tag 32]
-//! tag    = HMAC(K, version ‖ type ‖ sequence ‖ payload)
+//! tag    = HMAC(K, version ‖ type ‖ sender's id ‖ sequence ‖ payload)
 //! K(a→b) = HKDF-SHA256(cluster key, salt = life a ‖ life b,
 //!                      info = "roundel datagram 1" ‖ id a ‖ id b)
 //! ```
@@ -103,7 +103,7 @@ impl Datagrams {
         self.sent += 1;
         let (head, payload) = (&frame[..2], &frame[frame::HEADER_BYTES..]);
         let mac = &self.outgoing[&to.id].mac;
-        let tag = mac.tag(&[head, &sequence, payload]);
+        let tag = mac.tag(&[head, self.me.id.as_bytes(), &sequence, payload]);
         let mut trailer = [0; TRAILER_BYTES];
         trailer[..32].copy_from_slice(self.me.id.as_bytes());
         trailer[32..40].copy_from_slice(&key.kid().0);
@@ -134,7 +134,7 @@ impl Datagrams {
             return Err(SessionError::Tag);
         };
         let trailer = payload.split_off(length);
-        let (_, rest) = trailer.split_at(ID_BYTES);
+        let (id, rest) = trailer.split_at(ID_BYTES);
         let (named, rest) = rest.split_at(8);
         let (sequence, tag) = rest.split_at(8);
         let mut kid = Kid([0; 8]);
@@ -155,7 +155,7 @@ impl Datagrams {
         };
         let head = [frame::VERSION, kind];
         let session = derived.as_ref().or(ready.map(|heard| &heard.session));
-        if !session.is_some_and(|it| it.mac.verify(&[&head, sequence, &payload], tag)) {
+        if !session.is_some_and(|it| it.mac.verify(&[&head, id, sequence, &payload], tag)) {
             return Err(SessionError::Tag);
         }
         self.take(from, number, derived)?;
