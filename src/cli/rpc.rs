@@ -1,8 +1,9 @@
 //! The client's side of JSON-RPC 2.0 over HTTP/1.1: one board, one connection kept alive.
 //!
 //! Results are handed on as the bytes the board sent, so that nothing a client stored is
-//! re-encoded on its way to the terminal. No redirects, no retries but one: a request that
-//! certainly was not sent, since the board had closed an idle connection.
+//! re-encoded on its way to the terminal. With the cluster's key requests are signed and answers
+//! checked ([`super::credential`]). No redirects, no retries but one: a request that certainly was
+//! not taken, since the board had closed an idle connection or was started anew.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,19 +12,32 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::net::TcpStream;
 
+use super::credential::{ChallengeError, Credential, Session};
+use super::tls::Tls;
+use crate::base::id::Id;
 use crate::base::limit;
+use crate::runtime::tls::{self, Channel, ConnectError};
+use crate::security::rnd1::client::Received;
+use crate::service::exchange::Seal;
 
 /// A board answers within this: the longest operation and a slow network.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(20);
 /// A connection on a LAN opens within this.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(3);
+/// Where documents are posted.
+const RPC: &str = "/rpc";
+/// Where a session begins.
+const CHALLENGE: &str = "/rnd1";
+/// Statuses of refusals that a board may send before it has looked at the key: whoever forges one
+/// says no, and nothing else.
+const UNPROVED: [u16; 7] = [400, 401, 403, 408, 413, 421, 503];
 /// Bytes of an answer: the state of the largest ring, with room.
 const ANSWER_BYTES_MAX: usize = 8 * limit::MESSAGE_BYTES_MAX;
 
@@ -59,6 +73,42 @@ pub enum RpcError {
         address: SocketAddr,
         /// What the system says.
         source: io::Error,
+    },
+    /// Another board than the pinned one answers, or none was pinned; nothing was sent.
+    #[error("the board at {address} has the id {found}, {}", if *.pinned {
+        "which is not the one that --tls names"
+    } else {
+        "and --tls names none"
+    })]
+    OtherBoard {
+        /// Where.
+        address: SocketAddr,
+        /// Its id.
+        found: Id,
+        /// An id was pinned.
+        pinned: bool,
+    },
+    /// No TLS 1.3 is spoken there; nothing was sent.
+    #[error("{address} does not speak TLS 1.3: {source}")]
+    NoTls {
+        /// Where.
+        address: SocketAddr,
+        /// What went wrong.
+        source: ConnectError,
+    },
+    /// The board cannot be asked with the key; nothing but a challenge was sent.
+    #[error("the board at {address} cannot be asked with a key: {source}")]
+    Challenge {
+        /// Who.
+        address: SocketAddr,
+        /// Why.
+        source: ChallengeError,
+    },
+    /// Something answers without the cluster's key; whether the call was done is unknown.
+    #[error("the answer of {address} is not proved with the cluster's key")]
+    Unproved {
+        /// Who.
+        address: SocketAddr,
     },
     /// The board took the request and has not answered; whether it was done is unknown.
     #[error("{address} has not answered within {seconds} s")]
@@ -145,6 +195,9 @@ pub struct Route {
 #[derive(Debug)]
 pub struct Client {
     address: SocketAddr,
+    tls: Tls,
+    credential: Credential,
+    session: Option<Session>,
     connection: Option<SendRequest<Full<Bytes>>>,
     calls: u64,
     answer_time_max: Duration,
@@ -155,6 +208,9 @@ impl Client {
     pub fn new(address: SocketAddr) -> Self {
         Client {
             address,
+            tls: Tls::Off,
+            credential: Credential::None,
+            session: None,
             connection: None,
             calls: 0,
             answer_time_max: ANSWER_TIME_MAX,
@@ -164,6 +220,18 @@ impl Client {
     /// Waits up to `time` for each answer.
     pub fn with_answer_time_max(mut self, time: Duration) -> Self {
         self.answer_time_max = time;
+        self
+    }
+
+    /// Speaks TLS, or not.
+    pub fn with_tls(mut self, tls: Tls) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// Proves itself with this.
+    pub fn with_credential(mut self, credential: Credential) -> Self {
+        self.credential = credential;
         self
     }
 
@@ -293,28 +361,101 @@ impl Client {
         }
     }
 
+    /// Sends a document, and a second time when it certainly was not taken: the board had closed an
+    /// idle connection, or has been started anew and knows nothing of the session.
     async fn post(&mut self, body: Bytes) -> Result<(u16, Bytes), RpcError> {
-        match self.post_once(body.clone()).await {
-            Err(error) if error.unsent => self.post_once(body).await.map_err(|e| e.error),
-            other => other.map_err(|e| e.error),
+        let resumed = self.session.is_some();
+        let (status, answer) = self.post_proved(body.clone()).await?;
+        if status == 401 && resumed && self.session.is_none() {
+            return self.post_proved(body).await;
+        }
+        Ok((status, answer))
+    }
+
+    async fn post_proved(&mut self, body: Bytes) -> Result<(u16, Bytes), RpcError> {
+        let address = self.address;
+        let host = address.to_string();
+        if let (Credential::Key(key), None) = (&self.credential, &self.session) {
+            let key = key.clone();
+            let answer = self
+                .exchange(Method::GET, CHALLENGE, None, Bytes::new())
+                .await?;
+            let session = Session::begin(&key, &answer.body);
+            self.session = Some(session.map_err(|source| RpcError::Challenge { address, source })?);
+        }
+        let (shown, seq) = match (&self.credential, &mut self.session) {
+            (Credential::Token(token), _) => (Some(token.clone()), 0),
+            (Credential::Key(_), Some(session)) => {
+                let (shown, seq) = session.sign(RPC, &host, &body);
+                let shown = HeaderValue::try_from(shown);
+                (Some(shown.expect("credentials are printable")), seq)
+            }
+            _ => (None, 0),
+        };
+        let answer = self.exchange(Method::POST, RPC, shown, body).await?;
+        let Some(session) = &self.session else {
+            return Ok((answer.status, answer.body));
+        };
+        let received = Received {
+            status: answer.status,
+            content_type: &answer.content_type,
+            body: &answer.body,
+            proof: &answer.proof,
+        };
+        let proved = session.check(RPC, &host, seq, &received);
+        if answer.status == 401 && answer.proof.is_empty() {
+            self.session = None;
+        } else if !proved && !(answer.proof.is_empty() && UNPROVED.contains(&answer.status)) {
+            return Err(RpcError::Unproved { address });
+        }
+        Ok((answer.status, answer.body))
+    }
+
+    async fn exchange(
+        &mut self,
+        method: Method,
+        target: &str,
+        shown: Option<HeaderValue>,
+        body: Bytes,
+    ) -> Result<Came, RpcError> {
+        let again = (method.clone(), shown.clone(), body.clone());
+        match self.exchange_once(method, target, shown, body).await {
+            Err(error) if error.unsent => {
+                let (method, shown, body) = again;
+                let second = self.exchange_once(method, target, shown, body).await;
+                second.map_err(|error| error.error)
+            }
+            other => other.map_err(|error| error.error),
         }
     }
 
-    async fn post_once(&mut self, body: Bytes) -> Result<(u16, Bytes), PostError> {
+    async fn exchange_once(
+        &mut self,
+        method: Method,
+        target: &str,
+        shown: Option<HeaderValue>,
+        body: Bytes,
+    ) -> Result<Came, PostError> {
         let address = self.address;
         let broken =
             |source: Box<dyn std::error::Error + Send + Sync>| RpcError::Broken { address, source };
         let reused = self.connection.is_some();
         let mut connection = match self.connection.take().filter(|c| !c.is_closed()) {
             Some(connection) => connection,
-            None => connect(address).await?,
+            None => connect(address, self.tls).await?,
         };
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri("/rpc")
-            .header("Host", address.to_string())
-            .header("Content-Type", "application/json")
-            .header("Accept", "application/json")
+        let mut request = Request::builder()
+            .method(method)
+            .uri(target)
+            .header(HOST, address.to_string())
+            .header(ACCEPT, "application/json");
+        if !body.is_empty() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        if let Some(shown) = shown {
+            request = request.header(AUTHORIZATION, shown);
+        }
+        let request = request
             .body(Full::new(body))
             .expect("a request of fixed parts is well formed");
         connection.ready().await.map_err(|error| PostError {
@@ -328,6 +469,11 @@ impl Client {
                 unsent: reused && error.is_canceled(),
                 error: broken(error.into()),
             })?;
+        let text = |name: &str| {
+            let value = response.headers().get(name).and_then(|it| it.to_str().ok());
+            value.unwrap_or_default().to_owned()
+        };
+        let (content_type, proof) = (text("content-type"), text(Seal::FIELD));
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
             .collect()
@@ -335,8 +481,22 @@ impl Client {
             .map_err(|error| PostError::from(broken(error)))?
             .to_bytes();
         self.connection = Some(connection);
-        Ok((status, body))
+        Ok(Came {
+            status,
+            content_type,
+            proof,
+            body,
+        })
     }
+}
+
+/// An answer as it came.
+struct Came {
+    status: u16,
+    content_type: String,
+    /// Authentication-Info; empty when there is none.
+    proof: String,
+    body: Bytes,
 }
 
 struct PostError {
@@ -354,15 +514,32 @@ impl From<RpcError> for PostError {
     }
 }
 
-async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>, RpcError> {
+async fn connect(address: SocketAddr, tls: Tls) -> Result<SendRequest<Full<Bytes>>, RpcError> {
     let refused = |source: io::Error| RpcError::Connect { address, source };
-    let stream = tokio::time::timeout(CONNECT_TIME_MAX, TcpStream::connect(address))
+    let pin = match tls {
+        Tls::Pinned(pin) => Some(pin),
+        Tls::Off | Tls::Unpinned => None,
+    };
+    let opened = async {
+        match tls {
+            Tls::Off => tls::connect_plain(address).await,
+            Tls::Pinned(_) | Tls::Unpinned => tls::connect(address, pin).await,
+        }
+    };
+    let opened: Result<Channel, ConnectError> = tokio::time::timeout(CONNECT_TIME_MAX, opened)
         .await
-        .map_err(|_| refused(io::ErrorKind::TimedOut.into()))?
-        .map_err(refused)?;
-    stream.set_nodelay(true).map_err(refused)?;
+        .map_err(|_| refused(io::ErrorKind::TimedOut.into()))?;
+    let channel = opened.map_err(|error| match error {
+        ConnectError::Tcp(source) => refused(source),
+        ConnectError::OtherKey { found } => RpcError::OtherBoard {
+            address,
+            found,
+            pinned: pin.is_some(),
+        },
+        source => RpcError::NoTls { address, source },
+    })?;
     let (sender, connection) =
-        handshake(TokioIo::new(stream))
+        handshake(TokioIo::new(channel))
             .await
             .map_err(|error| RpcError::Broken {
                 address,

@@ -27,9 +27,6 @@ pub struct Args {
     /// Keep store and identity here [default: /var/lib/roundel, or under XDG_DATA_HOME].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Take the cluster's key from this file [default: cluster.key in the data directory].
-    #[arg(long, value_name = "FILE")]
-    key_file: Option<PathBuf>,
     /// Use this interface only; may be repeated.
     #[arg(long = "interface", value_name = "IF")]
     interfaces: Vec<String>,
@@ -39,6 +36,9 @@ pub struct Args {
     /// Meet only boards of this cluster [default: roundel].
     #[arg(long, value_name = "NAME")]
     cluster: Option<Name>,
+    /// Read the cluster's key from this file [default: cluster.key in the data directory].
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
     /// When this board founds the ring: "full", or "partial" for more than 1,024 boards; a board
     /// that joins takes the ring's mode [default: full].
     #[arg(long, value_name = "MODE", value_parser = ["full", "partial"])]
@@ -88,11 +88,11 @@ fn configure(args: Args) -> Result<Config, Failure> {
     };
     let flags = Overrides {
         data: args.data,
-        key_file: args.key_file,
         interfaces: args.interfaces,
         port: args.port,
         cluster: args.cluster,
         name: args.name,
+        key_file: args.key_file,
         ring_mode: args.ring_mode.as_deref().and_then(RingMode::from_word),
         reply_delay_mean_ms: args.reply_delay_mean_ms,
     };
@@ -125,7 +125,7 @@ fn read(path: &PathBuf) -> Result<File, Failure> {
 }
 
 /// The system's data directory if it is ours to write, else the user's.
-fn data_default() -> Option<PathBuf> {
+pub(super) fn data_default() -> Option<PathBuf> {
     use nix::unistd::{AccessFlags, access, geteuid};
     let of_system = geteuid().is_root() || access(DATA_OF_SYSTEM, AccessFlags::W_OK).is_ok();
     data_of(

@@ -28,14 +28,6 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
         "the path of a directory: data = \"/var/lib/roundel\"",
     ),
     (
-        "key_file",
-        "the path of a file as `roundel key new` makes it: key_file = \"/boot/cluster.key\"",
-    ),
-    (
-        "open",
-        "true for a cluster without a key, which anybody on the LAN can join: open = false",
-    ),
-    (
         "interfaces",
         "a list of interface names, empty for all: interfaces = [\"eth0\"]",
     ),
@@ -52,6 +44,19 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
         "hosts",
         "a list of further host names clients may use, without port: hosts = [\"kitchen.lan\"]",
     ),
+    (
+        "open",
+        "true (no key: whoever is on the LAN may join, read and write) or false: open = false",
+    ),
+    (
+        "key_file",
+        "the path of a cluster.key file: key_file = \"/etc/roundel/cluster.key\"",
+    ),
+    (
+        "loopback",
+        "\"read\", \"write\" or \"admin\": loopback = \"admin\"",
+    ),
+    ("soap_writes", "true or false: soap_writes = false"),
     ("structure", "\"chord\" or \"mesh\": structure = \"chord\""),
     (
         "ring_mode",
@@ -107,10 +112,6 @@ pub struct File {
     pub cluster: Written<String>,
     /// Where the store is.
     pub data: Written<String>,
-    /// Where the cluster's key is.
-    pub key_file: Written<String>,
-    /// The cluster has no key.
-    pub open: Written<bool>,
     /// The interfaces to use.
     pub interfaces: Written<Vec<String>>,
     /// The port, TCP and UDP.
@@ -120,6 +121,14 @@ pub struct File {
     pub bind_addr: Written<String>,
     /// Host names clients may use besides literal addresses and `*.local`.
     pub hosts: Written<Vec<String>>,
+    /// Do without a key.
+    pub open: Written<bool>,
+    /// Where the cluster's key is.
+    pub key_file: Written<String>,
+    /// What a process on the board may do.
+    pub loopback: Written<String>,
+    /// SOAP actions may change something.
+    pub soap_writes: Written<bool>,
     /// The routing strategy.
     pub structure: Written<String>,
     /// How the ring is computed, if this board founds it.

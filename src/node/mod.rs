@@ -7,11 +7,12 @@
 //! driver and notices of discovery are passed on. End: a termination signal is an orderly leave (or
 //! a plain stop, if so configured); a second one stops at once.
 
+pub mod access;
 mod bind;
 mod event;
-mod key;
 mod registry;
 mod signal;
+mod subject;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ use crate::base::rng::seeded;
 use crate::config::{Config, spoken_name};
 use crate::proto::board::{Board, Settings};
 use crate::proto::keyring::{KeptError, Origin};
+use crate::runtime::certificate::Issuer;
 use crate::runtime::counters::{self, Counters};
 use crate::runtime::datadir::{self, DataDir, DataDirError};
 use crate::runtime::discovery::{self, Discovery, Notice};
@@ -41,10 +43,14 @@ use crate::runtime::identity::{self as identity_file, IdentityFileError};
 use crate::runtime::keyring::{self, KeyringFileError};
 use crate::runtime::link::{self, InterfaceAddress};
 use crate::runtime::memorydir::{self, MemoryDirError};
+use crate::runtime::owner::Keeper;
 use crate::runtime::store::{FreeSpaceLevels, OpenError, Options, Store};
+use crate::runtime::tls::{Terminator, TlsError};
 use crate::runtime::udp::Udp;
 use crate::security::identity::{Identity, IdentityError, Signer};
-use crate::security::key::KeyError;
+use crate::service::caller::Entrance;
+use crate::service::owner::Desk;
+use crate::service::web::PRESENTATION_PATH;
 use crate::service::{self, Facts, Publisher, Service, device};
 use crate::telemetry;
 use crate::wire::description::Description;
@@ -85,20 +91,6 @@ pub enum RunError {
         /// What is wrong with it.
         source: KeptError,
     },
-    /// A file that is to hold the cluster's key does not.
-    #[error("{path}: {source}; `roundel key new` makes one")]
-    KeyFile {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        source: KeyError,
-    },
-    /// The configuration names a key file, and there is none.
-    #[error("{path}: there is no such file, and the configuration names it as the cluster's key")]
-    NoKeyFile {
-        /// The file.
-        path: String,
-    },
     /// The identity file is not a key.
     #[error(
         "{path}: {source}; put back the board's own file, or move the data directory away to \
@@ -121,6 +113,9 @@ pub enum RunError {
         /// And with each place in memory.
         source: MemoryDirError,
     },
+    /// The cluster's key cannot be used.
+    #[error(transparent)]
+    Key(#[from] access::KeyFileError),
     /// No port could be had.
     #[error("port {port} cannot be used: {source}; free it, or choose another with --port")]
     Port {
@@ -150,6 +145,9 @@ pub enum RunError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The identity key cannot sign for TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The system gave no random bytes.
     #[error("the system's random source failed; a board needs one")]
     NoEntropy,
@@ -213,6 +211,8 @@ fn random<const N: usize>() -> Result<[u8; N], RunError> {
 struct Start {
     directory: DataDir,
     identity: Identity,
+    /// The identity's PKCS#8 document.
+    document: Vec<u8>,
     counters: Counters,
     keys: Origin,
     /// Why the directory is one in memory; none: it is the one that was configured.
@@ -253,6 +253,15 @@ impl Start {
         })
     }
 
+    fn store_options(&self) -> Options {
+        match self.diskless {
+            Some(_) => Options {
+                free_space: FreeSpaceLevels::in_memory(),
+            },
+            None => Options::default(),
+        }
+    }
+
     fn within(path: &Path, config: &Config) -> Result<Start, RunError> {
         let directory = DataDir::lock(path)?;
         let mut first = false;
@@ -273,9 +282,10 @@ impl Start {
             );
         }
         Ok(Start {
-            keys: key::origin(&directory, config)?,
+            keys: access::origin(&directory, config)?,
             directory,
             identity,
+            document,
             counters: start.counters,
             diskless: None,
         })
@@ -345,7 +355,7 @@ fn drive(
 
 /// Serves every listener until the sender that is returned is dropped.
 fn serve_http(
-    listeners: Vec<TcpListener>,
+    (listeners, tls): (Vec<TcpListener>, &Terminator),
     service: &Service<Handle>,
     members: &event::Members,
     frames: &mpsc::Sender<http::FrameConnection>,
@@ -356,7 +366,8 @@ fn serve_http(
     tokio::spawn(send_posts(posted, udp.clone()));
     for listener in listeners {
         let members = members.clone();
-        let options = http::Options::new(move |address: IpAddr| members.has(&address));
+        let mut options = http::Options::new(move |address: IpAddr| members.has(&address));
+        options.tls = Some(tls.clone());
         let (service, frames, posts) = (service.clone(), frames.clone(), Some(posts.clone()));
         tokio::spawn(http::serve(
             listener,
@@ -370,6 +381,9 @@ fn serve_http(
     stop
 }
 
+/// What discovery hears, once it runs.
+type Discovering = Arc<RwLock<Option<Arc<Discovery>>>>;
+
 /// A running board.
 struct Node {
     handle: Handle,
@@ -378,12 +392,15 @@ struct Node {
     clock: Clock,
     udp: Arc<Udp>,
     service: Service<Handle>,
-    discovery: Arc<RwLock<Option<Arc<Discovery>>>>,
+    discovery: Discovering,
+    owner: Arc<Keeper>,
     reports: mpsc::UnboundedReceiver<Report>,
     notices: mpsc::Receiver<Notice>,
     members: event::Members,
     gate: http::Gate,
+    on_link: access::OnLink,
     httpu: Arc<Semaphore>,
+    issuer: Issuer,
     _stop_http: watch::Sender<bool>,
 }
 
@@ -405,15 +422,11 @@ impl Node {
             seed,
             endpoint: bound.endpoint,
         };
+        let issuer = subject::issuer(&start, &config, &who.name)?;
         let store_path = start.directory.store_path();
         let (frames, accepted) = mpsc::channel(STREAMS_WAITING);
         let (reports_in, reports) = mpsc::unbounded_channel();
-        let options = match start.diskless {
-            Some(_) => Options {
-                free_space: FreeSpaceLevels::in_memory(),
-            },
-            None => Options::default(),
-        };
+        let options = start.store_options();
         let board = board(&config, &who, (start.identity, start.diskless, start.keys))?;
         let clock = board.1;
         let keyring = keyring::path(&start.directory);
@@ -422,9 +435,15 @@ impl Node {
         let driver = tokio::spawn(driver.run());
         let discovery = Arc::new(RwLock::new(None::<Arc<Discovery>>));
         let publisher = gena::start(handle.clone(), handle.changes(), seeded(seed, 2));
-        let service = Service::new(handle.clone(), facts(&config, &who, &discovery, publisher));
+        let on_link = access::OnLink::default();
+        let entrance = access::entrance(&config, handle.keys(), &on_link, clock);
+        let owner = Keeper::new(start.directory.path()).map_err(|_| RunError::NoEntropy)?;
+        let others = (&discovery, publisher, owner.clone());
+        let facts = facts(&config, &who, others, entrance);
+        let service = Service::new(handle.clone(), facts);
         let members = event::Members::default();
-        let stop_http = serve_http(bound.listeners, &service, &members, &frames, &udp);
+        let listeners = (bound.listeners, issuer.terminator());
+        let stop_http = serve_http(listeners, &service, &members, &frames, &udp);
         let (notices_in, notices) = mpsc::channel(NOTICES_WAITING);
         let mut node = Node {
             handle,
@@ -433,14 +452,17 @@ impl Node {
             udp,
             service,
             discovery,
+            owner,
             reports,
             notices,
             gate: {
                 let members = members.clone();
                 http::Gate::new(Arc::new(move |address| members.has(&address)))
             },
+            on_link,
             members,
             httpu: Arc::new(Semaphore::new(HTTPU_AT_ONCE)),
+            issuer,
             _stop_http: stop_http,
             config,
         };
@@ -531,6 +553,12 @@ impl Node {
         if self.config.bind_addr.is_none() && self.config.interfaces.is_empty() {
             tracing::info!("no key is set: whoever is on this LAN can join and write");
         }
+        if !self.owner.is_claimed()
+            && let Ok(code) = self.owner.code()
+        {
+            let page = format!("https://{}{PRESENTATION_PATH}", self.who.endpoint);
+            tracing::info!(%code, %page, "nobody owns this board yet: claim it with the code");
+        }
     }
 
     /// The node's own loop, until it has departed.
@@ -596,8 +624,12 @@ impl Node {
     fn addresses(&mut self, addresses: &[InterfaceAddress]) {
         // An interface that is not discovery's is a link all the same.
         let interfaces = link::list().unwrap_or_default();
+        self.issuer
+            .set_addresses(subject::addresses(&self.config, &interfaces));
         let prefixes = interfaces.into_iter().flat_map(|it| it.addresses);
-        self.gate.set_on_link(prefixes.collect());
+        let prefixes: Vec<_> = prefixes.collect();
+        self.on_link.set(prefixes.clone());
+        self.gate.set_on_link(prefixes);
         let current = self.who.endpoint;
         if self.config.bind_addr.is_some() {
             return;
@@ -652,23 +684,22 @@ impl Node {
     }
 
     fn httpu(&mut self, from: SocketAddr, bytes: Bytes) {
-        if !self.gate.admit(tokio::time::Instant::now(), from.ip()) {
+        let admitted = self.gate.admit(tokio::time::Instant::now(), from.ip());
+        if !admitted && !http::names_a_key(&bytes) {
             return;
         }
+        let at = (from, self.who.endpoint);
+        let asked = match http::read_datagram(&self.service, &bytes, at, admitted) {
+            Ok(asked) => asked,
+            Err(outgoing) => return send_outgoing(&self.udp, outgoing, from),
+        };
         let Ok(place) = self.httpu.clone().try_acquire_owned() else {
             return;
         };
-        let (service, udp, local) = (self.service.clone(), self.udp.clone(), self.who.endpoint);
+        let (service, udp) = (self.service.clone(), self.udp.clone());
         tokio::spawn(async move {
-            let outgoing = http::handle_datagram(&service, &bytes, from, local).await;
-            if let Some(answer) = outgoing.answer {
-                udp.send(&answer, from);
-            }
-            if let Some(post) = outgoing.post
-                && let Some(bytes) = http::post_datagram(&post)
-            {
-                udp.send(&bytes, post.to);
-            }
+            let outgoing = http::answer_datagram(&service, asked).await;
+            send_outgoing(&udp, outgoing, from);
             drop(place);
         });
     }
@@ -685,6 +716,18 @@ impl Node {
     }
 }
 
+/// Sends what a datagram is answered with.
+fn send_outgoing(udp: &Udp, outgoing: http::Outgoing, from: SocketAddr) {
+    if let Some(answer) = outgoing.answer {
+        udp.send(&answer, from);
+    }
+    if let Some(post) = outgoing.post
+        && let Some(bytes) = http::post_datagram(&post)
+    {
+        udp.send(&bytes, post.to);
+    }
+}
+
 /// Sends replies that go elsewhere over UDP.
 async fn send_posts(mut posts: mpsc::Receiver<service::exchange::Post>, udp: Arc<Udp>) {
     while let Some(post) = posts.recv().await {
@@ -697,8 +740,8 @@ async fn send_posts(mut posts: mpsc::Receiver<service::exchange::Post>, udp: Arc
 fn facts(
     config: &Config,
     who: &Who,
-    discovery: &Arc<RwLock<Option<Arc<Discovery>>>>,
-    publisher: Publisher,
+    (discovery, publisher, owner): (&Discovering, Publisher, Arc<Keeper>),
+    entrance: Entrance,
 ) -> Facts {
     let heard = discovery.clone();
     let description = Bytes::from(who.description.emit());
@@ -716,6 +759,7 @@ fn facts(
         config_id: who.description.config_id,
         server: discovery::software(),
         publisher,
+        owner,
         discovered: Arc::new(move || {
             let discovery = heard.read().expect("nobody panics with it");
             let heard = discovery.as_ref().map(|d| d.heard()).unwrap_or_default();
@@ -725,6 +769,7 @@ fn facts(
         memory_bytes: Arc::new(event::resident_bytes),
         written_bytes: Arc::new(event::written_bytes),
         journal: Arc::default(),
+        entrance,
         reply_delay_mean_ms: config.reply_delay_mean.as_millis() as u64,
         seed: who.seed,
     }

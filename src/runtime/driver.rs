@@ -23,6 +23,7 @@ use super::keyring;
 use super::store::{State, Store, StoreReply};
 use super::stream::{self, StreamEvent};
 use super::udp::Udp;
+use crate::base::access::Access;
 use crate::base::call::{Call, CallError, CallId, Event, Reply};
 use crate::base::endpoint::SocketAddr;
 use crate::base::hint::Hint;
@@ -30,7 +31,7 @@ use crate::base::limit;
 use crate::base::store::StoreId;
 use crate::base::time::{Now, Time, WallTime};
 use crate::proto::board::{Board, LinkCommand, LinkEvent, LinkId, META_ROSTER, Route, Transmit};
-use crate::security::key::Keyring;
+use crate::service::caller::Keys;
 use crate::telemetry::operation::{self, Operation};
 
 /// Inputs taken in one go before the queues are drained.
@@ -44,29 +45,19 @@ pub struct Handle {
     calls: mpsc::Sender<(Call, oneshot::Sender<Result<Reply, CallError>>)>,
     orders: mpsc::UnboundedSender<Order>,
     changes: watch::Receiver<()>,
-    keys: watch::Receiver<KeyState>,
+    keys: watch::Receiver<Arc<Keys>>,
 }
 
-/// The cluster's keys as this board holds them at a moment.
-#[derive(Clone, Debug)]
-pub struct KeyState {
-    /// The keys; those of an open cluster are no secret.
-    pub keyring: Keyring,
-    /// The owner gave the key, or has confirmed it.
-    pub is_confirmed: bool,
-    /// The configuration says that the cluster is open.
-    pub is_open: bool,
-}
-
-impl KeyState {
-    fn of(board: &Board) -> Self {
-        let keys = board.keys();
-        KeyState {
-            keyring: keys.keyring().clone(),
-            is_confirmed: keys.is_confirmed(),
-            is_open: keys.is_open(),
-        }
-    }
+/// The cluster's keys as this board holds them.
+fn keys_of(board: &Board) -> Arc<Keys> {
+    let keys = board.keys();
+    let access = match (keys.is_open(), keys.is_confirmed()) {
+        (true, _) => Access::Open,
+        (false, true) => Access::Keyed,
+        (false, false) => Access::Provisional,
+    };
+    let keyring = (!keys.is_open()).then(|| keys.keyring().clone());
+    Arc::new(Keys { access, keyring })
 }
 
 /// What else the driver can be told.
@@ -125,7 +116,7 @@ impl Handle {
     }
 
     /// The cluster's keys, and each change of them.
-    pub fn keys(&self) -> watch::Receiver<KeyState> {
+    pub fn keys(&self) -> watch::Receiver<Arc<Keys>> {
         self.keys.clone()
     }
 
@@ -194,7 +185,7 @@ pub struct Driver {
     stream_events: mpsc::UnboundedSender<(LinkId, StreamEvent)>,
     reports: mpsc::UnboundedSender<Report>,
     changed: watch::Sender<()>,
-    keys: watch::Sender<KeyState>,
+    keys: watch::Sender<Arc<Keys>>,
     keyrings: mpsc::UnboundedSender<Zeroizing<String>>,
     keyrings_written: mpsc::UnboundedReceiver<Result<(), String>>,
     writers: BTreeMap<LinkId, stream::Writer>,
@@ -262,7 +253,7 @@ impl Driver {
         let (orders_in, orders) = mpsc::unbounded_channel();
         let (stream_events, streams) = mpsc::unbounded_channel();
         let (changed, changes) = watch::channel(());
-        let (keys_in, keys) = watch::channel(KeyState::of(&parts.board));
+        let (keys_in, keys) = watch::channel(keys_of(&parts.board));
         let (keyrings, keyrings_written) = keyring::writer(parts.keyring);
         let driver = Driver {
             board: parts.board,
@@ -488,7 +479,7 @@ impl Driver {
             while let Some(kept) = self.board.poll_keyring() {
                 // A writer that is gone has been told everything before.
                 let _ = self.keyrings.send(kept.to_text());
-                self.keys.send_replace(KeyState::of(&self.board));
+                self.keys.send_replace(keys_of(&self.board));
                 idle = false;
             }
             while let Some(answer) = self.board.poll_reply() {

@@ -1,5 +1,6 @@
 //! L4: the only owner of sockets, files, clocks, threads and processes.
 
+pub mod certificate;
 pub mod client;
 pub mod counters;
 pub mod datadir;
@@ -11,7 +12,9 @@ pub mod identity;
 pub mod keyring;
 pub mod link;
 pub mod memorydir;
+pub mod owner;
 pub mod probe;
 pub mod store;
 pub mod stream;
+pub mod tls;
 pub mod udp;
