@@ -10,6 +10,7 @@ pub mod driver;
 pub mod gena;
 pub mod http;
 pub mod identity;
+pub mod keyring;
 pub mod link;
 pub mod memorydir;
 pub mod owner;
