@@ -12,6 +12,7 @@ use super::endpoint::{Name, SocketAddr};
 use super::id::Id;
 use super::item::{Item, Key, Value};
 use super::member::{Cluster, ClusterId, RingMode, Standing};
+use super::owner::Credential;
 use super::version::Version;
 
 /// Names a call until its reply has come.
@@ -501,6 +502,9 @@ pub enum Event {
         /// The version that was lost.
         lost: Version,
     },
+    /// Another board told a newer credential of the owner, or this board's own counts for less
+    /// in the ring it joined: it is to be kept.
+    OwnerChanged(Credential),
     /// This board left; the process may end.
     Departed,
 }

@@ -69,6 +69,7 @@ pub fn log(event: &Event) {
         Event::Conflict { key, kept, lost } => {
             tracing::warn!(%key, %kept, %lost, "written on both sides; the later write stands");
         }
+        Event::OwnerChanged(_) => tracing::info!("the owner's password is that of the ring"),
         Event::Departed => tracing::info!("left the ring"),
     }
 }

@@ -28,6 +28,7 @@ use crate::base::call::{Call, CallError, Event, Reply};
 use crate::base::endpoint::Name;
 use crate::base::id::Id;
 use crate::base::member::Life;
+use crate::base::owner::Credential;
 use crate::base::rng::seeded;
 use crate::config::{Config, spoken_name};
 use crate::proto::board::{Board, Settings};
@@ -468,6 +469,7 @@ impl Node {
             _stop_http: stop_http,
             config,
         };
+        tokio::spawn(tell_owner(node.owner.changes(), node.handle.clone()));
         node.store_opens().await?;
         node.discover(start.directory, notices_in)?;
         let result = node.serve(signals).await;
@@ -677,6 +679,14 @@ impl Node {
             } => {
                 return Some(RunError::ClonedCard { endpoint });
             }
+            Event::OwnerChanged(credential) => {
+                let owner = self.owner.clone();
+                tokio::task::spawn_blocking(move || {
+                    if let Err(error) = owner.adopt(credential) {
+                        tracing::warn!(%error, "the ring's owner cannot be kept here");
+                    }
+                });
+            }
             Event::NodeUp(_) | Event::NodeRemoved(_) | Event::Merged { .. } => {
                 self.members.refresh(self.handle.clone());
             }
@@ -727,6 +737,17 @@ fn send_outgoing(udp: &Udp, outgoing: http::Outgoing, from: SocketAddr) {
         && let Some(bytes) = http::post_datagram(&post)
     {
         udp.send(&bytes, post.to);
+    }
+}
+
+/// Tells the board which credential of the owner is kept, at the start and at each change.
+async fn tell_owner(mut changes: watch::Receiver<Option<Credential>>, handle: Handle) {
+    changes.mark_changed();
+    while changes.changed().await.is_ok() {
+        let kept = changes.borrow_and_update().clone();
+        if let Some(credential) = kept {
+            handle.set_owner(credential);
+        }
     }
 }
 

@@ -28,6 +28,7 @@ use crate::base::call::{Call, CallError, CallId, Event, Reply};
 use crate::base::endpoint::SocketAddr;
 use crate::base::hint::Hint;
 use crate::base::limit;
+use crate::base::owner::Credential;
 use crate::base::store::StoreId;
 use crate::base::time::{Now, Time, WallTime};
 use crate::proto::board::{Board, LinkCommand, LinkEvent, LinkId, META_ROSTER, Route, Transmit};
@@ -64,6 +65,7 @@ fn keys_of(board: &Board) -> Arc<Keys> {
 enum Order {
     Hint(Hint),
     Endpoint(SocketAddr),
+    Owner(Credential),
     Relayed(u64, Option<Bytes>),
     Stop(Duration),
 }
@@ -128,6 +130,11 @@ impl Handle {
     /// The board is reached at another address from here on.
     pub fn set_endpoint(&self, endpoint: SocketAddr) {
         let _ = self.orders.send(Order::Endpoint(endpoint));
+    }
+
+    /// The owner's credential that this board keeps.
+    pub fn set_owner(&self, credential: Credential) {
+        let _ = self.orders.send(Order::Owner(credential));
     }
 
     /// The service answered a relayed request.
@@ -411,6 +418,7 @@ impl Driver {
         match order {
             Order::Hint(hint) => self.board.handle_hint(now, &hint),
             Order::Endpoint(endpoint) => self.board.handle_endpoint(now, endpoint),
+            Order::Owner(credential) => self.board.handle_owner(now, credential),
             Order::Relayed(token, answer) => self.board.handle_relayed(now, token, answer),
             Order::Stop(time_max) => self.board.handle_stop(now, time_max),
         }

@@ -74,12 +74,13 @@ impl Keeper {
         self.changed.subscribe()
     }
 
-    /// Another board of the ring knows this credential; a newer one replaces ours.
+    /// The ring's credential, as the board says: a newer one replaces ours, and ours may count for
+    /// less. Blocks while the file is written.
     ///
     /// # Errors
     /// [`DeskError::Storage`], [`PasswordError::Damaged`]; ours stands.
     pub fn adopt(&self, theirs: Credential) -> Result<(), DeskError> {
-        if !self.owner().is_newer(&theirs) {
+        if !self.owner().is_to_replace(&theirs) {
             return Ok(());
         }
         if !theirs.is_bounded() || !password::is_hash(&theirs.phc) {

@@ -156,6 +156,10 @@ fn sentence(event: &Event) -> (&'static str, String) {
                 format!("{shown:?} was written on both sides of a split; the later write stands.");
             ("conflict", text)
         }
+        Event::OwnerChanged(_) => (
+            "owner_changed",
+            "The owner's password is that of the ring.".to_owned(),
+        ),
         Event::Departed => ("departed", "This board has left its ring.".to_owned()),
         Event::NodeAdded(_)
         | Event::NodeRemoved(_)

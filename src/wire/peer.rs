@@ -38,6 +38,7 @@ const READ: u8 = 0x17;
 const READ_REPLY: u8 = 0x18;
 const RANGE_PAGE: u8 = 0x19;
 const REKEY: u8 = 0x1a;
+const OWNER: u8 = 0x1b;
 const ERROR: u8 = 0x1f;
 
 /// A message between boards.
@@ -68,7 +69,14 @@ pub enum Message {
     },
     /// 0x1a: a key of the cluster, sealed for the receiver alone.
     Rekey {
-        /// Counts the sender's keys on this link, from 0.
+        /// Counts what the sender sealed on this link, keys and credentials, from 0.
+        number: u64,
+        /// As `security/seal` makes it.
+        sealed: Vec<u8>,
+    },
+    /// 0x1b: the owner's credential, sealed for the receiver alone.
+    Owner {
+        /// Counts what the sender sealed on this link, keys and credentials, from 0.
         number: u64,
         /// As `security/seal` makes it.
         sealed: Vec<u8>,
@@ -534,6 +542,10 @@ impl Message {
                 let (number, sealed) = read(payload, kind)?;
                 Message::Rekey { number, sealed }
             }
+            OWNER => {
+                let (number, sealed) = read(payload, kind)?;
+                Message::Owner { number, sealed }
+            }
             SWIM => read_swim(&frame.payload, kind)?,
             RING_CALL => {
                 let (call, body) = read(payload, kind)?;
@@ -597,6 +609,7 @@ impl Message {
             Message::Hello(hello) => (HELLO, write(hello)),
             Message::HelloAck { signature, mac } => (HELLO_ACK, write(&(signature, mac))),
             Message::Rekey { number, sealed } => (REKEY, write(&(number, sealed))),
+            Message::Owner { number, sealed } => (OWNER, write(&(number, sealed))),
             Message::Swim {
                 view,
                 wall_ms,

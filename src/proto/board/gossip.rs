@@ -470,6 +470,9 @@ impl Board {
         if self.phase == Phase::Joined && !others.is_empty() {
             let pick = self.rng.random_range(0..others.len());
             self.exchange(now, &others[pick]);
+            if let Some(link) = self.links.link_to(&others[pick]) {
+                self.tell_owner(link, &others[pick]);
+            }
         }
         self.ask_a_stranger(now);
         let settled = self.roster.as_ref().is_none_or(Roster::is_settled);

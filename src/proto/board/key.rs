@@ -15,11 +15,13 @@ use super::outbox::{LinkCommand, LinkId, Route, Transmit};
 use super::{Board, Phase, Timer};
 use crate::base::endpoint::SocketAddr;
 use crate::base::id::Id;
+use crate::base::owner::Credential;
 use crate::base::time::Now;
 use crate::proto::keyring::{Admission, Kept, Keys};
 use crate::proto::session::datagram::{Datagrams, Party};
 use crate::proto::session::link::LinkKeys;
 use crate::proto::session::{Believed, HandshakeError, SessionError, Terms};
+use crate::security::seal::Secret;
 use crate::wire::frame::Frame;
 use crate::wire::peer::{Door, Message};
 
@@ -44,9 +46,34 @@ pub(super) struct Talk {
     settled: bool,
     /// Where the other side listens.
     endpoint: SocketAddr,
+    /// The owner's credential that was last told or heard.
+    pub(super) owner: Option<Credential>,
 }
 
 impl Talk {
+    /// Seals for the other side alone, with the number that goes beside it.
+    pub(super) fn seal(&mut self, secret: &Secret, plain: &[u8]) -> Option<(u64, Vec<u8>)> {
+        let number = self.told;
+        let sealed = secret.seal(&self.share, &self.context, number, plain)?;
+        self.told += 1;
+        Some((number, sealed))
+    }
+
+    /// Opens what the other side sealed; none: it is not that, or came out of turn.
+    pub(super) fn open_sealed(
+        &mut self,
+        secret: &Secret,
+        number: u64,
+        sealed: &[u8],
+    ) -> Option<Vec<u8>> {
+        let opened = match number == self.heard {
+            true => secret.open(&self.share, &self.context, number, sealed),
+            false => None,
+        }?;
+        self.heard += 1;
+        Some(opened)
+    }
+
     /// The frame as the other side sent it.
     pub(super) fn open(&mut self, frame: Frame) -> Result<Frame, SessionError> {
         match &mut self.keys {
@@ -217,7 +244,7 @@ impl Board {
         self.hello_step(now, id, step);
     }
 
-    fn is_member(&self, id: &Id) -> bool {
+    pub(super) fn is_member(&self, id: &Id) -> bool {
         self.roster.as_ref().is_some_and(|roster| roster.has(id))
     }
 
@@ -256,6 +283,7 @@ impl Board {
                 heard: 0,
                 settled: false,
                 endpoint,
+                owner: None,
             });
             if !up {
                 link.state = State::Pairing(peer);
@@ -267,6 +295,7 @@ impl Board {
             self.link_up(now, id, hello);
         }
         self.tell_key(id, unconfirmed);
+        self.tell_owner(id, &peer);
     }
 
     /// Gives the current key to a board that lacks it, or the owner's word for it.
@@ -286,11 +315,9 @@ impl Board {
         talk.settled = settled;
         let offer = self.keys.offer(settled);
         let secret = self.keys.secret();
-        let Some(sealed) = secret.seal(&talk.share, &talk.context, talk.told, &offer) else {
+        let Some((number, sealed)) = talk.seal(secret, &offer) else {
             return self.watch.count("shares_refused");
         };
-        let number = talk.told;
-        talk.told += 1;
         if talk.keys.is_some() {
             talk.kids.push(kid);
         }
@@ -307,15 +334,11 @@ impl Board {
             return;
         };
         let secret = self.keys.secret();
-        let opened = match number == talk.heard {
-            true => secret.open(&talk.share, &talk.context, number, sealed),
-            false => None,
-        };
+        let opened = talk.open_sealed(secret, number, sealed);
         let Some(offer) = opened.map(zeroize::Zeroizing::new) else {
             self.watch.count("keys_malformed");
             return self.drop_link(now, id, true);
         };
-        talk.heard += 1;
         let (how, settled) = (talk.admission, talk.settled);
         let settled = settled || how == Admission::Member && self.phase == Phase::Joined;
         let Some((kid, news)) = self.keys.take(now.time, &offer, how, settled) else {

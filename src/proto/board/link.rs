@@ -96,6 +96,16 @@ impl Links {
         self.up.keys().copied().collect()
     }
 
+    /// The link to that board, when it is up.
+    pub(super) fn link_to(&self, id: &Id) -> Option<LinkId> {
+        self.up.get(id).copied()
+    }
+
+    /// What the hello of a link left for what comes after it.
+    pub(super) fn talk(&mut self, id: LinkId) -> Option<&mut Talk> {
+        self.links.get_mut(&id)?.talk.as_mut()
+    }
+
     pub(super) fn is_opening_to(&self, remote: &SocketAddr) -> bool {
         self.links
             .values()
@@ -212,6 +222,13 @@ impl Board {
         self.arm(now.time + limit::LINK_OPEN_TIME_MAX, Timer::LinkOpen(id));
     }
 
+    /// Connects to a member that has nothing to be sent yet.
+    pub(super) fn connect(&mut self, now: Now, id: &Id) {
+        if let Some(endpoint) = self.endpoint_of(id) {
+            self.open_link(now, endpoint, Some(*id));
+        }
+    }
+
     fn endpoint_of(&self, id: &Id) -> Option<SocketAddr> {
         let contact = self.roster.as_ref().and_then(|roster| roster.contact(id));
         contact
@@ -317,6 +334,9 @@ impl Board {
                 self.detector.heard(now.time, &peer);
                 match message {
                     Message::Rekey { number, sealed } => self.rekeyed(now, id, number, &sealed),
+                    Message::Owner { number, sealed } => {
+                        self.owner_heard(now, id, peer, (number, &sealed));
+                    }
                     message => self.handle_message(now, peer, message),
                 }
             }

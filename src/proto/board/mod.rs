@@ -23,6 +23,7 @@ mod membership;
 mod operation;
 mod outbox;
 mod overview;
+mod owner;
 mod pace;
 mod pointers;
 mod routing;
@@ -35,6 +36,8 @@ mod scenario_absence;
 mod scenario_diskless;
 #[cfg(test)]
 mod scenario_key;
+#[cfg(test)]
+mod scenario_owner;
 #[cfg(test)]
 mod scenario_partial;
 #[cfg(test)]
@@ -60,6 +63,7 @@ use crate::base::endpoint::{Name, SocketAddr};
 use crate::base::id::Id;
 use crate::base::item::Key;
 use crate::base::member::{Contact, Life, RingMode};
+use crate::base::owner::Credential;
 use crate::base::rng::{Rng, RngExt};
 use crate::base::store::{Batch, Load, LoadId, Loaded, Outcome, StoreError, StoreId};
 use crate::base::time::{Now, Time, WallTime};
@@ -234,6 +238,8 @@ pub struct Board {
     stores: BTreeMap<StoreId, StorePurpose>,
     links: link::Links,
     keys: Keys,
+    /// The owner's credential, as far as this board knows.
+    owner: Option<Credential>,
     keeping: key::Keeping,
     datagrams: Datagrams,
     gossip: gossip::Gossip,
@@ -272,6 +278,7 @@ impl Board {
                 crate::base::rng::seeded(detector_seed, 1),
                 settings.suspicion.fresh(),
             ),
+            owner: None,
             keys: Keys::new(origin, now.time, [rng.random(), rng.random()]),
             keeping: key::Keeping::default(),
             datagrams: Datagrams::new(party),

@@ -6,7 +6,7 @@
 //! when unused, or all at once when the password changes. Distress: attempts are counted
 //! ([`attempt`]) before anything else is looked at; who forgot the password draws a new code on the
 //! board itself, and claims it anew. Another board of the ring may know a newer password
-//! ([`Owner::is_newer`]). End: none; sessions die with the process.
+//! ([`Owner::is_to_replace`]). End: none; sessions die with the process.
 //!
 //! ```text
 //!            claim (code)               log in (password)
@@ -183,9 +183,14 @@ impl Owner {
         self.sessions.clear();
     }
 
-    /// Whether this credential of another board replaces ours.
-    pub fn is_newer(&self, theirs: &Credential) -> bool {
-        self.credential.as_ref().is_none_or(|ours| theirs > ours)
+    /// Whether this credential of the ring replaces ours: it is newer, or it is ours and counts for
+    /// less since the board joined another ring.
+    pub fn is_to_replace(&self, theirs: &Credential) -> bool {
+        let Some(ours) = &self.credential else {
+            return true;
+        };
+        let is_less = theirs.phc == ours.phc && theirs.version < ours.version;
+        theirs > ours || is_less
     }
 
     /// The owner has proved who they are: a session begins, and the source is forgiven.
@@ -332,9 +337,11 @@ mod tests {
             version,
             phc: phc.into(),
         };
-        assert!(owner.is_newer(&other(2, "a")) && owner.is_newer(&other(1, "hasi")));
-        assert!(!owner.is_newer(&other(1, "hash")) && !owner.is_newer(&other(1, "a")));
-        assert!(Owner::new(None, [0; CODE_BYTES]).is_newer(&other(0, "")));
+        let replaces = |version, phc| owner.is_to_replace(&other(version, phc));
+        assert!(replaces(2, "a") && replaces(1, "hasi"));
+        assert!(!replaces(1, "hash") && !replaces(1, "a") && !replaces(0, "a"));
+        assert!(replaces(0, "hash"), "ours, which counts for less");
+        assert!(Owner::new(None, [0; CODE_BYTES]).is_to_replace(&other(0, "")));
     }
 
     #[test]

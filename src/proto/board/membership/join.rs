@@ -168,6 +168,7 @@ impl Board {
             },
             None => Event::Joined(cluster),
         });
+        self.owner_joined();
         self.roster_changed(now, changes, false);
         self.contact_joined(now);
         if let (Some(_), Some(former)) = (ended, former) {
