@@ -288,8 +288,8 @@
 //! - *TLS is pinned, never trusted on first use: the certificate's key is the board's id.* Rejected:
 //!   an authority of the cluster, which a stolen card would carry, and a key of its own for TLS.
 //! - *The owner's hash is a file, not an item of the bucket*, which clients could read.
-//! - *One port; the first byte tells HTTP from TLS from frames.* Rejected: a port each; more to configure
-//!   and to open in a firewall.
+//! - *One port; the first byte tells HTTP from TLS from frames.* Rejected: a port each; more to
+//!   configure and to open in a firewall.
 //! - *The page is told by one feed for all its readers, made only while somebody reads.* Rejected:
 //!   pages that poll; each would have the board look at itself, and see a change seconds late.
 //! - *The page is files written by hand, embedded as they are.* Rejected: a framework and its

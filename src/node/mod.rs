@@ -10,6 +10,7 @@
 pub mod access;
 mod bind;
 mod event;
+mod failure;
 mod registry;
 mod signal;
 mod subject;
@@ -32,22 +33,22 @@ use crate::base::owner::Credential;
 use crate::base::rng::seeded;
 use crate::config::{Config, spoken_name};
 use crate::proto::board::{Board, Settings};
-use crate::proto::keyring::{KeptError, Origin};
+use crate::proto::keyring::Origin;
 use crate::runtime::allocator;
 use crate::runtime::certificate::Issuer;
 use crate::runtime::counters::{self, Counters};
-use crate::runtime::datadir::{self, DataDir, DataDirError};
+use crate::runtime::datadir::{DataDir, DataDirError};
 use crate::runtime::discovery::{self, Discovery, Notice};
 use crate::runtime::driver::{Clock, Driver, Handle, Parts, Report};
 use crate::runtime::gena;
 use crate::runtime::http;
-use crate::runtime::identity::{self as identity_file, IdentityFileError};
-use crate::runtime::keyring::{self, KeyringFileError};
+use crate::runtime::identity as identity_file;
+use crate::runtime::keyring;
 use crate::runtime::link::{self, InterfaceAddress};
-use crate::runtime::memorydir::{self, MemoryDirError};
+use crate::runtime::memorydir;
 use crate::runtime::owner::Keeper;
-use crate::runtime::store::{FreeSpaceLevels, OpenError, Options, Store};
-use crate::runtime::tls::{Terminator, TlsError};
+use crate::runtime::store::{FreeSpaceLevels, Options, Store};
+use crate::runtime::tls::Terminator;
 use crate::runtime::udp::Udp;
 use crate::security::identity::{Identity, IdentityError, Signer};
 use crate::service::caller::Entrance;
@@ -57,6 +58,9 @@ use crate::service::{self, Facts, Publisher, Service, device};
 use crate::telemetry;
 use crate::wire::description::Description;
 
+pub use failure::RunError;
+
+use failure::system;
 use signal::Signals;
 
 /// HTTPU requests answered at the same time; more are lost, as datagrams are.
@@ -69,113 +73,6 @@ const NOTICES_WAITING: usize = 1_024;
 const READY_TIME_MAX: Duration = Duration::from_secs(3);
 /// A board that stops without leaving has this long to say farewell.
 const FAREWELL_TIME: Duration = Duration::from_secs(2);
-
-/// Why a board could not start or had to stop; each says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The data directory cannot be used.
-    #[error(transparent)]
-    DataDir(#[from] DataDirError),
-    /// The identity file cannot be used.
-    #[error(transparent)]
-    IdentityFile(#[from] IdentityFileError),
-    /// The keyring's file cannot be used.
-    #[error(transparent)]
-    KeyringFile(#[from] KeyringFileError),
-    /// The keyring's file is damaged.
-    #[error(
-        "{path}: {source}; restore it, or move it away: the board then needs the cluster's key \
-         anew (`roundel key import`)"
-    )]
-    Keyring {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        source: KeptError,
-    },
-    /// The identity file is not a key.
-    #[error(
-        "{path}: {source}; put back the board's own file, or move the data directory away to \
-         start as a new board"
-    )]
-    Identity {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        source: IdentityError,
-    },
-    /// The medium of the data directory is gone, and there is no memory to work in either.
-    #[error(
-        "{cause}; check the card (`dmesg`). To run without it a board needs a private directory \
-         on a file system in memory, and none can be had: {source}"
-    )]
-    NoMemory {
-        /// What is wrong with the data directory.
-        cause: Box<RunError>,
-        /// And with each place in memory.
-        source: MemoryDirError,
-    },
-    /// The cluster's key cannot be used.
-    #[error(transparent)]
-    Key(#[from] access::KeyFileError),
-    /// No port could be had.
-    #[error("port {port} cannot be used: {source}; free it, or choose another with --port")]
-    Port {
-        /// The one asked for, or the first tried.
-        port: u16,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The store cannot be opened; nothing in it was changed.
-    #[error(transparent)]
-    Store(#[from] OpenError),
-    /// Another board runs with this one's card.
-    #[error(
-        "another board with this board's identity answers at {endpoint}: its card is a clone of \
-         this one. Stop one of the two, then remove identity.pk8 and the rest of the clone's data \
-         directory, so that it starts as a board of its own"
-    )]
-    ClonedCard {
-        /// Where.
-        endpoint: SocketAddr,
-    },
-    /// Something of the system that a board cannot do without.
-    #[error("{what}: {source}")]
-    System {
-        /// What was tried.
-        what: &'static str,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The identity key cannot sign for TLS.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The system gave no random bytes.
-    #[error("the system's random source failed; a board needs one")]
-    NoEntropy,
-}
-
-impl RunError {
-    /// The exit code of the process.
-    pub fn exit_code(&self) -> u8 {
-        1
-    }
-
-    /// The data directory lies on a medium that cannot be written.
-    fn is_of_medium(&self) -> bool {
-        match self {
-            RunError::DataDir(DataDirError::Io { source, .. })
-            | RunError::IdentityFile(IdentityFileError::Io { source, .. })
-            | RunError::KeyringFile(KeyringFileError::Io { source, .. })
-            | RunError::System { source, .. } => datadir::is_of_medium(source),
-            _ => false,
-        }
-    }
-}
-
-fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> RunError {
-    move |source| RunError::System { what, source }
-}
 
 impl service::Board for Handle {
     fn call(&self, call: Call) -> impl Future<Output = Result<Reply, CallError>> + Send {
@@ -305,6 +202,21 @@ struct Who {
     description: Description,
 }
 
+impl Who {
+    fn new(start: &Start, config: &Config, endpoint: SocketAddr, seed: [u8; 32]) -> Self {
+        let id = start.identity.id();
+        let name = config.name.clone().unwrap_or_else(|| spoken_name(&id));
+        Who {
+            id,
+            description: device::describe(&id, &name),
+            name,
+            counters: start.counters,
+            seed,
+            endpoint,
+        }
+    }
+}
+
 /// The machine, before its store is open.
 fn board(
     config: &Config,
@@ -415,16 +327,7 @@ impl Node {
         let bound = bind::bind(&config)?;
         let udp = Arc::new(bound.udp);
         let seed = random::<32>()?;
-        let id = start.identity.id();
-        let name = config.name.clone().unwrap_or_else(|| spoken_name(&id));
-        let who = Who {
-            id,
-            description: device::describe(&id, &name),
-            name,
-            counters: start.counters,
-            seed,
-            endpoint: bound.endpoint,
-        };
+        let who = Who::new(&start, &config, bound.endpoint, seed);
         let issuer = subject::issuer(&start, &config, &who.name)?;
         let store_path = start.directory.store_path();
         let (frames, accepted) = mpsc::channel(STREAMS_WAITING);

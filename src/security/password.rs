@@ -109,7 +109,8 @@ mod tests {
     /// Made with `printf password | argon2 roundelroundel16 -id -t 2 -k 64 -p 1 -l 32 -e`.
     #[test]
     fn hash_of_the_reference_implementation_is_verified() {
-        let phc = "$argon2id$v=19$m=64,t=2,p=1$cm91bmRlbHJvdW5kZWwxNg$7XCO2j1eig+uCy0FYWpALYk4egrJQKp3dJTJSBU+yqQ";
+        let phc = "$argon2id$v=19$m=64,t=2,p=1$cm91bmRlbHJvdW5kZWwxNg$\
+                   7XCO2j1eig+uCy0FYWpALYk4egrJQKp3dJTJSBU+yqQ";
         assert_eq!(verify("password", phc), Ok(true));
         assert_eq!(verify("Password", phc), Ok(false));
     }

@@ -2,9 +2,9 @@
 //! every board lets the owner in.
 //!
 //! The newer credential stands, on every board alike. Who has one tells it to a member when their
-//! link comes up, when it changes, and in a round of gossip to the member that the round is with; on
-//! one link the same credential is told once. A board that joins a ring counts its own for less than
-//! any that the ring has: whoever lets a board in does not let its owner in.
+//! link comes up, when it changes, and in a round of gossip to the member that the round is with;
+//! on one link the same credential is told once. A board that joins a ring counts its own for less
+//! than any that the ring has: whoever lets a board in does not let its owner in.
 //!
 //! A credential that came from elsewhere goes out as [`Event::OwnerChanged`]; whoever keeps it says
 //! what it holds with [`Board::handle_owner`]. Nothing is kept here.
