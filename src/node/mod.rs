@@ -50,7 +50,7 @@ use crate::runtime::owner::Keeper;
 use crate::runtime::store::{FreeSpaceLevels, Options, Store};
 use crate::runtime::tls::Terminator;
 use crate::runtime::udp::Udp;
-use crate::security::identity::{Identity, IdentityError, Signer};
+use crate::security::identity::{Identity, Signer};
 use crate::service::caller::Entrance;
 use crate::service::owner::Desk;
 use crate::service::web::PRESENTATION_PATH;

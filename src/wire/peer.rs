@@ -38,7 +38,8 @@ const READ: u8 = 0x17;
 const READ_REPLY: u8 = 0x18;
 const RANGE_PAGE: u8 = 0x19;
 const REKEY: u8 = 0x1a;
-const OWNER: u8 = 0x1b;
+const REKEYED: u8 = 0x1b;
+const OWNER: u8 = 0x1c;
 const ERROR: u8 = 0x1f;
 
 /// A message between boards.
@@ -74,12 +75,17 @@ pub enum Message {
         /// As `security/seal` makes it.
         sealed: Vec<u8>,
     },
-    /// 0x1b: the owner's credential, sealed for the receiver alone.
+    /// 0x1c: the owner's credential, sealed for the receiver alone.
     Owner {
         /// Counts what the sender sealed on this link, keys and credentials, from 0.
         number: u64,
         /// As `security/seal` makes it.
         sealed: Vec<u8>,
+    },
+    /// 0x1b: the sender holds this key, on stable storage.
+    Rekeyed {
+        /// Its name.
+        kid: [u8; 8],
     },
     /// 0x12 subtype 2: the sender votes a board suspect.
     Suspect(Suspicion),
@@ -546,6 +552,9 @@ impl Message {
                 let (number, sealed) = read(payload, kind)?;
                 Message::Owner { number, sealed }
             }
+            REKEYED => Message::Rekeyed {
+                kid: read(payload, kind)?,
+            },
             SWIM => read_swim(&frame.payload, kind)?,
             RING_CALL => {
                 let (call, body) = read(payload, kind)?;
@@ -610,6 +619,7 @@ impl Message {
             Message::HelloAck { signature, mac } => (HELLO_ACK, write(&(signature, mac))),
             Message::Rekey { number, sealed } => (REKEY, write(&(number, sealed))),
             Message::Owner { number, sealed } => (OWNER, write(&(number, sealed))),
+            Message::Rekeyed { kid } => (REKEYED, write(kid)),
             Message::Swim {
                 view,
                 wall_ms,

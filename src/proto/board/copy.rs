@@ -105,6 +105,7 @@ impl Board {
             | Message::Hello(_)
             | Message::HelloAck { .. }
             | Message::Rekey { .. }
+            | Message::Rekeyed { .. }
             | Message::Owner { .. } => {
                 self.watch.count("frames_misplaced");
             }

@@ -92,13 +92,13 @@ impl Links {
         self.contacts.get(id).cloned()
     }
 
-    pub(super) fn peers(&self) -> Vec<Id> {
-        self.up.keys().copied().collect()
-    }
-
-    /// The link to that board, when it is up.
+    /// The link that frames for a board go by.
     pub(super) fn link_to(&self, id: &Id) -> Option<LinkId> {
         self.up.get(id).copied()
+    }
+
+    pub(super) fn peers(&self) -> Vec<Id> {
+        self.up.keys().copied().collect()
     }
 
     /// What the hello of a link left for what comes after it.
@@ -337,6 +337,7 @@ impl Board {
                     Message::Owner { number, sealed } => {
                         self.owner_heard(now, id, peer, (number, &sealed));
                     }
+                    Message::Rekeyed { kid } => self.rekey_held(now, peer, kid),
                     message => self.handle_message(now, peer, message),
                 }
             }

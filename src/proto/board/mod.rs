@@ -26,6 +26,7 @@ mod overview;
 mod owner;
 mod pace;
 mod pointers;
+mod rotation;
 mod routing;
 mod scan;
 #[cfg(test)]
@@ -157,6 +158,7 @@ enum Timer {
     Comparison(u64),
     HintReview,
     Keys,
+    Rotation,
 }
 
 /// What a load was for.
@@ -241,6 +243,7 @@ pub struct Board {
     /// The owner's credential, as far as this board knows.
     owner: Option<Credential>,
     keeping: key::Keeping,
+    rotation: Option<rotation::Rotation>,
     datagrams: Datagrams,
     gossip: gossip::Gossip,
     membership: membership::Membership,
@@ -281,6 +284,7 @@ impl Board {
             owner: None,
             keys: Keys::new(origin, now.time, [rng.random(), rng.random()]),
             keeping: key::Keeping::default(),
+            rotation: None,
             datagrams: Datagrams::new(party),
             settings,
             signer,
@@ -409,6 +413,10 @@ impl Board {
             Call::Leave(LeaveMode::Orderly) => self.leave(now, Some(id)),
             Call::Leave(LeaveMode::Immediate) => self.leave_immediately(now).map(Some),
             Call::Forget { id } => self.forget(now, &id).map(Some),
+            Call::KeyState => Ok(Some(self.key_state(now))),
+            Call::Accept { id } => self.accept(now, id).map(Some),
+            Call::Confirm => self.confirm(now).map(Some),
+            Call::Rotate { without } => self.rotate(now, id, without),
             Call::Relay { dest, request } => self.relay(now, id, dest, request),
         }
     }
@@ -507,6 +515,7 @@ impl Board {
                 Timer::AntiEntropy => self.sync_round(now),
                 Timer::Comparison(operation) => self.comparison_late(now, operation),
                 Timer::Keys => self.keys_due(now),
+                Timer::Rotation => self.rotation_due(now),
             }
         }
         self.settle(now);

@@ -19,7 +19,7 @@ fn credential(version: u64, phc: &str) -> Credential {
 fn told(world: &mut World) -> usize {
     let captured = world.captured.iter().flatten();
     let owners =
-        captured.filter(|it| matches!(it, Captured::Frame(_, _, frame) if frame.kind == 0x1b));
+        captured.filter(|it| matches!(it, Captured::Frame(_, _, frame) if frame.kind == 0x1c));
     owners.count()
 }
 
