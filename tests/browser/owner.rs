@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::driver::Browser;
 use crate::namespace::alone;
-use crate::process::Ring;
+use crate::process::{Ring, exchange, until};
 
 const KEY: [u8; 32] = [7; 32];
 const PASSWORD: &str = "correct horse";
@@ -142,6 +142,77 @@ fn a_stranger_reads_and_the_owner_claims_logs_out_and_in_over_https() {
             complaints.iter().all(|it| it.contains("401")),
             "{complaints:?}"
         );
+    });
+}
+
+/// Claims a board from its own machine, as the page does.
+fn claim_here(ring: &mut Ring) {
+    let body = json!({"code": code_of(ring), "password": PASSWORD}).to_string();
+    let at = ring.board(0).at();
+    let request = format!(
+        "POST /presentation/claim HTTP/1.1\r\nHost: {at}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = exchange(at, &request).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[test]
+fn the_owner_of_one_board_is_that_of_all_and_confirms_the_ring() {
+    alone(|| {
+        let mut ring = Ring::of(&["attic", "cellar", "kitchen"]);
+        claim_here(&mut ring);
+        let browser = Browser::start();
+        browser.open(&ring.board(1).page());
+        let known = "document.getElementById('reader-act').innerText === 'Log in'";
+        browser.wait("the owner is known here", known);
+        browser.click("#reader-act");
+        browser.wait("the door", DOOR);
+        browser.write("#door-password", PASSWORD);
+        browser.click("#door-go");
+        browser.wait("the owner", &format!("!{DOOR} && {}", reader("owner")));
+        let told = "document.getElementById('banner').innerText";
+        browser.wait("the members", &format!("{told}.includes(', 3 boards.')"));
+        browser.picture("confirm-banner", Some(600));
+        browser.click("#banner button");
+        browser.wait("the question", "document.getElementById('sure').open");
+        browser.view("confirm-ring");
+        browser.click("#sure-go");
+        browser.wait("no banner", "document.getElementById('banner').hidden");
+        for index in 0..3 {
+            until("the board is keyed", || {
+                let state = ring.board(index).call("get_key_state", json!({}));
+                match state {
+                    Ok(state) if state["access"] == "keyed" => Ok(()),
+                    other => Err(format!("{other:?}")),
+                }
+            });
+        }
+        browser.assert_quiet();
+    });
+}
+
+#[test]
+fn a_board_that_asks_is_let_in_from_the_page() {
+    alone(|| {
+        let mut ring = Ring::reached_by("lo", "attic", Some(KEY));
+        claim_here(&mut ring);
+        ring.add("newcomer");
+        let browser = Browser::start();
+        browser.open(&ring.board(0).page());
+        let asks = "document.getElementById('banner').innerText.includes('newcomer asks')";
+        browser.wait("it asks", asks);
+        assert_eq!(ring.board(0).nodes().expect("it answers").len(), 1);
+        browser.picture("asks", Some(600));
+        browser.click("#banner button");
+        browser.wait("the question", "document.getElementById('sure').open");
+        browser.click("#sure-go");
+        let shown = "document.querySelectorAll('#ring-picture .board').length === 2";
+        browser.wait("it is in", shown);
+        browser.wait("nobody asks", "document.getElementById('banner').hidden");
+        ring.settle(2);
+        browser.assert_quiet();
     });
 }
 

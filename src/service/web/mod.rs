@@ -57,6 +57,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         script("bucket.js", include_str!("assets/bucket.js")),
         script("editor.js", include_str!("assets/editor.js")),
         script("activity.js", include_str!("assets/activity.js")),
+        script("key.js", include_str!("assets/key.js")),
         script("owner.js", include_str!("assets/owner.js")),
     ]
 });

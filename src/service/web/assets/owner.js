@@ -1,7 +1,8 @@
-// Who reads the page and what that allows: claiming, logging in and out, and the banner that says
-// whom the ring trusts. What a reader may do is decided by the board; the page only shows less.
+// Who reads the page and what that allows: claiming, logging in and out. What a reader may do is
+// decided by the board; the page only shows less.
 
 import { Failure, ask } from './wire.js';
+import * as key from './key.js';
 import { find, make, say } from './word.js';
 
 const door = find('door');
@@ -32,6 +33,7 @@ export const writes = () => session.may !== 'read';
 
 export function start(onChange) {
   changed = onChange;
+  key.start();
   find('reader-act').addEventListener('click', () => (session.owner ? open('password') : open(session.claimed ? 'login' : 'claim')));
   find('door-form').addEventListener('submit', go);
   find('door-cancel').addEventListener('click', () => door.close());
@@ -65,21 +67,8 @@ function take(next) {
   link.hidden = session.private;
   link.href = session.https;
   say(link, session.claimed ? 'Log in over https' : 'Claim over https');
-  banner();
+  key.show(session);
   if (before.may !== session.may) changed();
-}
-
-function banner() {
-  const element = find('banner');
-  const texts = {
-    provisional: 'This ring trusts everyone on this LAN until you confirm it.',
-    open: 'This ring is open: whoever reaches it may change everything in it. Its configuration '
-      + 'says open = true; take that out and restart its boards to close it.',
-  };
-  const text = texts[session.access];
-  element.hidden = text === undefined;
-  element.dataset.tone = session.access === 'open' ? 'bad' : 'warn';
-  if (text !== undefined) element.replaceChildren(make('p', {}, text));
 }
 
 function open(to) {
