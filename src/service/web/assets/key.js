@@ -78,7 +78,7 @@ function paint() {
 function confirm({ kid, members }) {
   ask('Confirm this ring?', [
     `Its key is ${grouped(kid)} and it has ${many(members, 'board')}. Every board shows the same `
-      + 'two; if there is a board that you do not know, revoke it first.',
+      + 'two; if you do not know one of the boards, revoke it first (roundel key revoke).',
     'From then on whoever has no key only reads, and no board comes in unasked.',
   ], 'Confirm', () => call('confirm_cluster', {}));
 }
