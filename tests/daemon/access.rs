@@ -153,7 +153,10 @@ fn a_key_of_another_cluster_is_refused_and_one_is_not_asked_for_where_there_is_n
             code == Some(5) && said.contains("this cluster's key"),
             "{said}"
         );
-        let keyless = Daemon::start(&place.directory.path().join("keyless"), &[]);
+        let open = place.directory.path().join("open.toml");
+        fs::write(&open, "open = true\n").expect("it is ours");
+        let data = place.directory.path().join("keyless");
+        let keyless = Daemon::start(&data, &["--config", file(&open)]);
         let (code, said) = put(&keyless);
         assert!(code == Some(5) && said.contains("it has no key"), "{said}");
     });

@@ -10,6 +10,7 @@ mod failing;
 mod forming;
 mod harness;
 mod http;
+mod keys;
 mod lab;
 mod load;
 mod netns;

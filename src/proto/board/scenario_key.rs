@@ -312,3 +312,34 @@ fn the_owners_word_ends_pairing_on_every_board() {
         );
     }
 }
+
+#[test]
+fn ten_thousand_forged_announcements_and_a_thousand_chosen_ids_make_no_member() {
+    use crate::base::hint::{Hint, HintKind};
+    let mut world = World::new(3);
+    world.start_all();
+    world.run_for(SECOND * 3);
+    let forged = |number: u32| Hint {
+        endpoint: SocketAddr::from(([10, 9, (number >> 8) as u8, number as u8], 38400)),
+        cluster: "home".parse().unwrap(),
+        node: Id::of(&number.to_be_bytes()),
+        boot: None,
+        kind: HintKind::Alive,
+    };
+    for number in 0..10_000 {
+        world.with_board(0, |board, now| board.handle_hint(now, &forged(number)));
+    }
+    // Ids of the attacker's choice, next to the board's own.
+    let near = world.nodes[0].id;
+    for number in 0..1_000 {
+        let mut hint = forged(number);
+        hint.node = near.plus_power_of_two(number % 256);
+        world.with_board(0, |board, now| board.handle_hint(now, &hint));
+    }
+    world.run_for(SECOND * 20);
+    assert!(is_one_ring(&mut world, &[0, 1, 2]));
+    let board = world.board(0);
+    assert_eq!(board.keys().asking().count(), 0);
+    assert!(board.datagrams.count() <= 6, "{}", board.datagrams.count());
+    assert!(board.links.opening() <= 64, "{}", board.links.opening());
+}

@@ -1,0 +1,175 @@
+//! Keys: boards that pair, one that is let in, one of another key, rotation under load, a board
+//! that is revoked.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::lab::Lab;
+use crate::node::Node;
+use crate::ring;
+use crate::wait;
+use crate::writer::Load;
+
+const FORM_MAX: Duration = Duration::from_secs(15);
+/// A revoked board is out within this.
+const OUT_MAX: Duration = Duration::from_secs(60);
+
+fn data(lab: &Lab, board: usize) -> PathBuf {
+    let path = lab.directory().join(format!("data{}", board + 1));
+    fs::create_dir_all(&path).expect("the lab's directory is there");
+    path
+}
+
+/// Every board's file holds this key.
+fn give_key(lab: &Lab, board: usize, key: u8) {
+    let text = format!("roundel-key-1 0 {}\n", format!("{key:02x}").repeat(32));
+    fs::write(data(lab, board).join("cluster.key"), text).expect("there is room");
+}
+
+/// The board's window was open in an earlier boot of the system.
+fn end_window(lab: &Lab, board: usize) {
+    fs::write(data(lab, board).join("pairing"), "another-boot 99999999\n").expect("there is room");
+}
+
+fn state(node: &Node) -> Value {
+    node.call("get_key_state", json!({}))
+        .expect("keys are told")
+}
+
+/// They have the same current key in their state and in their files, which are private.
+fn assert_one_key(lab: &Lab, nodes: &[Node]) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let kids: Vec<Value> = nodes
+        .iter()
+        .map(|node| state(node)["kid"].clone())
+        .collect();
+    assert!(kids.iter().all(|kid| *kid == kids[0]), "{kids:?}");
+    for node in nodes {
+        let path = data(lab, node.index()).join("keyring");
+        let mode = fs::metadata(&path)
+            .expect("it is kept")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", path.display());
+    }
+    kids[0].as_str().expect("a key has a name").to_owned()
+}
+
+#[test]
+fn boards_without_a_key_pair_and_go_on_after_a_restart() {
+    let lab = Lab::new("pair", 3);
+    let mut nodes = ring::form(&lab, 0..3);
+    let kid = assert_one_key(&lab, &nodes);
+    assert_eq!(state(&nodes[0])["access"], "provisional");
+    nodes[1]
+        .call("confirm_cluster", json!({}))
+        .expect("confirmed");
+    wait::until("every board knows", Duration::from_secs(5), || {
+        let open = nodes.iter().find(|node| state(node)["access"] != "keyed");
+        open.map_or(Ok(()), |node| Err(node.name.clone()))
+    });
+    for node in &mut nodes {
+        node.kill();
+    }
+    drop(nodes);
+    let nodes = ring::form(&lab, 0..3);
+    assert_eq!(assert_one_key(&lab, &nodes), kid);
+    assert_eq!(state(&nodes[2])["access"], "keyed");
+}
+
+#[test]
+fn board_that_comes_late_is_let_in_by_its_id() {
+    let lab = Lab::new("accept", 3);
+    let mut nodes = ring::form(&lab, 0..2);
+    nodes[0]
+        .call("confirm_cluster", json!({}))
+        .expect("confirmed");
+    nodes.push(Node::start(&lab, 2));
+    let id = nodes[2].id.clone();
+    wait::until("it asks", FORM_MAX, || {
+        let asking = state(&nodes[0])["asking"].to_string();
+        asking.contains(&id).then_some(()).ok_or(asking)
+    });
+    let members = nodes[0].members().expect("it answers");
+    assert_eq!(members.len(), 2, "{members:?}");
+    nodes[0]
+        .call("accept_node", json!({"node": id}))
+        .expect("accepted");
+    ring::wait_for_ring(&nodes, Duration::from_secs(30));
+    assert_one_key(&lab, &nodes);
+}
+
+#[test]
+fn board_of_another_key_or_of_an_ended_window_stays_outside() {
+    let lab = Lab::new("strange", 4);
+    give_key(&lab, 0, 1);
+    give_key(&lab, 1, 1);
+    give_key(&lab, 2, 2);
+    end_window(&lab, 3);
+    let nodes = ring::form(&lab, 0..2);
+    let others = [Node::start(&lab, 2), Node::start(&lab, 3)];
+    let look = Duration::from_millis(200);
+    wait::holds("nobody mixes", Duration::from_secs(10), look, || {
+        for (node, count) in nodes
+            .iter()
+            .map(|n| (n, 2))
+            .chain(others.iter().map(|n| (n, 1)))
+        {
+            let members = node.members()?;
+            if members.len() != count {
+                return Err(format!("{}: {members:?}", node.name));
+            }
+        }
+        Ok(())
+    });
+    nodes[0].put("k", "v").expect("a board itself may write");
+    let missing = others[0].get("k").expect_err("it is another ring's");
+    assert_eq!(missing.code, -32004, "{missing:?}");
+}
+
+#[test]
+fn key_is_rotated_under_load_without_a_failed_call_and_a_board_is_revoked() {
+    let lab = Lab::new("rotate", 5);
+    (0..5).for_each(|board| give_key(&lab, board, 7));
+    let mut nodes = ring::form(&lab, 0..5);
+    ring::wait_until_settled(&nodes);
+    let before = assert_one_key(&lab, &nodes);
+    let load = Load::start("rotation", &nodes);
+    std::thread::sleep(Duration::from_secs(1));
+    for at in [0, 3] {
+        let start = Instant::now();
+        let told = nodes[at].call("rotate_key", json!({})).expect("rotated");
+        println!("rotated over 5 boards in {:?}", start.elapsed());
+        assert_eq!(told["waiting"], json!([]), "{told}");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let outcome = load.stop();
+    println!("{} puts, refused {:?}", outcome.keys.len(), outcome.refused);
+    assert!(outcome.refused.is_empty() && outcome.keys.len() > 50);
+    assert_ne!(assert_one_key(&lab, &nodes), before);
+    assert_eq!(state(&nodes[4])["epoch"], 2);
+    // One is stolen.
+    let stolen = nodes.remove(2);
+    let start = Instant::now();
+    nodes[0]
+        .call("revoke_node", json!({"node": stolen.id}))
+        .expect("revoked");
+    ring::wait_for_ring(&nodes, OUT_MAX);
+    println!("a board is revoked after {:?}", start.elapsed());
+    let look = Duration::from_millis(200);
+    wait::holds("it stays out", Duration::from_secs(10), look, || {
+        let members = nodes[1].members()?;
+        let inside = members.iter().any(|(id, _)| *id == stolen.id);
+        (!inside && members.len() == 4)
+            .then_some(())
+            .ok_or(format!("{members:?}"))
+    });
+    assert_ne!(
+        state(&stolen)["kid"].as_str(),
+        Some(assert_one_key(&lab, &nodes).as_str())
+    );
+    outcome.check("after a rotation and a revocation", &nodes);
+}
