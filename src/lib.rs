@@ -78,7 +78,7 @@
 //!
 //! ```text
 //! base/      id (points, intervals)  cell (grain of placement)  tree (hash tree)  item  version
-//!            member  call  store  hint  endpoint  time  rng  limit
+//!            member  call  access (who may what)  store  hint  endpoint  time  rng  limit
 //! wire/      frame (framing)  peer (messages between boards)  httpu  ssdp/  xml  description
 //!            scpd  soap  gena  jsonrpc/
 //! security/  identity  key  hmac  hkdf  rnd1 (signed calls)  token  window
