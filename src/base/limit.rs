@@ -12,6 +12,10 @@ pub const KEY_BYTES_MAX: usize = 1_024;
 pub const VALUE_BYTES_MAX: usize = 512 * 1_024;
 /// Bytes of a request or a frame's payload.
 pub const MESSAGE_BYTES_MAX: usize = 1_024 * 1_024;
+/// Bytes that authenticate a frame, after its payload: sender, key's name, sequence and tag.
+pub const SEAL_BYTES_MAX: usize = 32 + 8 + 8 + 32;
+/// Bytes of a frame's payload with what authenticates it.
+pub const FRAME_BYTES_MAX: usize = MESSAGE_BYTES_MAX + SEAL_BYTES_MAX;
 /// Bytes of a page of items.
 pub const PAGE_BYTES_MAX: usize = 256 * 1_024;
 /// Items of a page, unless the caller asks for fewer.
@@ -39,6 +43,8 @@ pub const FORWARD_HOPS_MAX: u8 = 8;
 
 /// Bytes we send in one datagram: below every LAN's MTU with room for a tunnel.
 pub const DATAGRAM_BYTES_MAX: usize = 1_400;
+/// Bytes of what one detector tells another at once: a datagram but for its frame.
+pub const SWIM_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - SEAL_BYTES_MAX - 32;
 /// Bytes we accept in one datagram.
 pub const DATAGRAM_RECEIVE_BYTES_MAX: usize = 65_535;
 /// HTTPU requests answered to one source in a second, loopback and members of the ring exempt: a
@@ -198,6 +204,24 @@ pub const LINK_QUEUE_BYTES_MAX: usize = 8 * MESSAGE_BYTES_MAX;
 pub const LINK_IDLE_MAX: Duration = Duration::from_secs(120);
 /// A connection attempt or a hello takes at most this long.
 pub const LINK_OPEN_TIME_MAX: Duration = Duration::from_secs(3);
+/// Sessions of datagrams kept, each after a valid MAC; those of members are never dropped.
+pub const SESSIONS_MAX: usize = 4_096;
+/// Datagrams may arrive out of order by so many of their sender's; older ones are taken for
+/// replays.
+pub const SEQUENCE_WINDOW: u64 = 1_024;
+/// Boards that never had a key agree on one among themselves for this long after their first
+/// start; a reboot ends it.
+pub const PAIRING_TIME: Duration = Duration::from_secs(600);
+/// The key before the current one is accepted for this long, for boards that were away.
+pub const PREVIOUS_KEY_TIME: Duration = Duration::from_secs(24 * 3_600);
+/// Boards remembered that asked to be let in.
+pub const ASKING_MAX: usize = 64;
+/// Boards let in whose link has not come yet.
+pub const ACCEPTED_MAX: usize = 64;
+/// Boards remembered as revoked; the oldest ids of more could come back with a leaked key only.
+pub const REVOKED_MAX: usize = 1_024;
+/// Bytes of a keyring's file: three keys and every revoked id.
+pub const KEYRING_BYTES_MAX: u64 = 128 * 1_024;
 /// Hints remembered of boards not yet met.
 pub const HINTS_MAX: usize = 2_048;
 

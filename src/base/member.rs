@@ -94,6 +94,8 @@ pub struct Contact {
     pub name: Name,
     /// Durable count of its starts.
     pub boot: u64,
+    /// Drawn at that start: sessions of datagrams hang on it.
+    pub life: Life,
     /// In-memory count within a start: refutes a suspicion, marks a new address.
     pub renewal: u32,
     /// Its HTTP, HTTPU and frame address.

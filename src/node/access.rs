@@ -1,8 +1,8 @@
 //! Where the node's keys and its access state come from, and what callers are judged by.
 //!
-//! The key is that of the file the configuration names, else `cluster.key` in the data directory. A
-//! cluster with a key is keyed, one whose configuration says `open = true` is open, and any other
-//! trusts its LAN until it gets a key.
+//! A key is that of the file the configuration names, else `cluster.key` in the data directory, else
+//! the one in the keyring. A board without any draws one and pairs, and its cluster trusts the LAN
+//! until the owner confirms the key.
 
 use std::io::Read;
 use std::net::IpAddr;
@@ -11,11 +11,15 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
-use crate::base::access::Access;
+use super::RunError;
+
 use crate::config::Config;
+use crate::proto::keyring::{Kept, Origin};
 use crate::proto::ssdp::link::Prefix;
+use crate::runtime::datadir::DataDir;
 use crate::runtime::driver::Clock;
-use crate::security::key::{ClusterKey, KeyError, Keyring};
+use crate::runtime::keyring;
+use crate::security::key::{ClusterKey, KeyError};
 use crate::service::caller::{Entrance, Keys};
 
 /// The key's file in the data directory.
@@ -68,24 +72,42 @@ pub fn read_key(path: &Path) -> Result<ClusterKey, KeyFileError> {
     })
 }
 
-/// The keys and the access state that a board starts with.
-pub(super) fn keys(config: &Config, data: &Path) -> Result<watch::Sender<Arc<Keys>>, KeyFileError> {
-    let own = data.join(KEY_FILE);
+/// Where the board's keys come from at this start: the configuration, its keyring, a key in a
+/// file, or nowhere, which opens the pairing window.
+///
+/// # Errors
+/// [`RunError`], of a file that cannot be used.
+pub(super) fn origin(directory: &DataDir, config: &Config) -> Result<Origin, RunError> {
+    let own = config.data.join(KEY_FILE);
     let path = match &config.key_file {
         Some(path) => Some(path.clone()),
         None => own.exists().then(|| own.clone()),
     };
-    let keyring = match path {
-        Some(path) if config.open => return Err(KeyFileError::Open(path)),
-        Some(path) => Some(Keyring::new(read_key(&path)?)),
+    let given = match path {
+        Some(path) if config.open => return Err(KeyFileError::Open(path).into()),
+        Some(path) => Some(read_key(&path)?),
         None => None,
     };
-    let access = match (&keyring, config.open) {
-        (Some(_), _) => Access::Keyed,
-        (None, true) => Access::Open,
-        (None, false) => Access::Provisional,
+    if config.open {
+        return Ok(Origin {
+            open: true,
+            ..Origin::default()
+        });
+    }
+    let damaged = |source| RunError::Keyring {
+        path: keyring::path(directory).display().to_string(),
+        source,
     };
-    Ok(watch::Sender::new(Arc::new(Keys { access, keyring })))
+    let text = keyring::read(directory)?;
+    let kept = text.map(|text| Kept::from_text(&text).map_err(damaged));
+    let kept = kept.transpose()?;
+    let fresh = kept.is_none() && given.is_none();
+    Ok(Origin {
+        open: false,
+        window: keyring::pairing_window(directory, fresh)?,
+        kept,
+        given,
+    })
 }
 
 /// The addresses on this board's links, as discovery last saw them.

@@ -15,7 +15,7 @@ mod signal;
 mod subject;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ use crate::base::member::Life;
 use crate::base::rng::seeded;
 use crate::config::{Config, spoken_name};
 use crate::proto::board::{Board, Settings};
+use crate::proto::keyring::{KeptError, Origin};
 use crate::runtime::certificate::Issuer;
 use crate::runtime::counters::{self, Counters};
 use crate::runtime::datadir::{self, DataDir, DataDirError};
@@ -40,6 +41,7 @@ use crate::runtime::driver::{Clock, Driver, Handle, Parts, Report};
 use crate::runtime::gena;
 use crate::runtime::http;
 use crate::runtime::identity::{self as identity_file, IdentityFileError};
+use crate::runtime::keyring::{self, KeyringFileError};
 use crate::runtime::link::{self, InterfaceAddress};
 use crate::runtime::memorydir::{self, MemoryDirError};
 use crate::runtime::owner::Keeper;
@@ -47,7 +49,7 @@ use crate::runtime::store::{FreeSpaceLevels, OpenError, Options, Store};
 use crate::runtime::tls::{Terminator, TlsError};
 use crate::runtime::udp::Udp;
 use crate::security::identity::{Identity, IdentityError, Signer};
-use crate::service::caller::{Entrance, Keys};
+use crate::service::caller::Entrance;
 use crate::service::owner::Desk;
 use crate::service::web::PRESENTATION_PATH;
 use crate::service::{self, Facts, Publisher, Service, device};
@@ -76,6 +78,20 @@ pub enum RunError {
     /// The identity file cannot be used.
     #[error(transparent)]
     IdentityFile(#[from] IdentityFileError),
+    /// The keyring's file cannot be used.
+    #[error(transparent)]
+    KeyringFile(#[from] KeyringFileError),
+    /// The keyring's file is damaged.
+    #[error(
+        "{path}: {source}; restore it, or move it away: the board then needs the cluster's key \
+         anew (`roundel key import`)"
+    )]
+    Keyring {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        source: KeptError,
+    },
     /// The identity file is not a key.
     #[error(
         "{path}: {source}; put back the board's own file, or move the data directory away to \
@@ -149,6 +165,7 @@ impl RunError {
         match self {
             RunError::DataDir(DataDirError::Io { source, .. })
             | RunError::IdentityFile(IdentityFileError::Io { source, .. })
+            | RunError::KeyringFile(KeyringFileError::Io { source, .. })
             | RunError::System { source, .. } => datadir::is_of_medium(source),
             _ => false,
         }
@@ -198,6 +215,7 @@ struct Start {
     /// The identity's PKCS#8 document.
     document: Vec<u8>,
     counters: Counters,
+    keys: Origin,
     /// Why the directory is one in memory; none: it is the one that was configured.
     diskless: Option<String>,
 }
@@ -206,7 +224,7 @@ impl Start {
     /// In the data directory; in memory where its medium cannot be written. Nothing is written to
     /// that medium from then on.
     fn new(config: &Config) -> Result<Start, RunError> {
-        let cause = match Start::within(&config.data) {
+        let cause = match Start::within(&config.data, config) {
             Err(cause) if cause.is_of_medium() => cause,
             other => return other,
         };
@@ -218,7 +236,7 @@ impl Start {
                 return Err(RunError::NoMemory { cause, source });
             }
         };
-        let start = Start::within(&memory).map_err(|error| match error {
+        let start = Start::within(&memory, config).map_err(|error| match error {
             RunError::DataDir(DataDirError::InUse(_)) => {
                 DataDirError::InUse(config.data.clone()).into()
             }
@@ -245,7 +263,7 @@ impl Start {
         }
     }
 
-    fn within(path: &Path) -> Result<Start, RunError> {
+    fn within(path: &Path, config: &Config) -> Result<Start, RunError> {
         let directory = DataDir::lock(path)?;
         let mut first = false;
         let fresh = Identity::generate().map_err(|_| RunError::NoEntropy)?;
@@ -265,6 +283,7 @@ impl Start {
             );
         }
         Ok(Start {
+            keys: access::origin(&directory, config)?,
             directory,
             identity,
             document,
@@ -288,7 +307,7 @@ struct Who {
 fn board(
     config: &Config,
     who: &Who,
-    (identity, diskless): (Identity, Option<String>),
+    (identity, diskless, keys): (Identity, Option<String>, Origin),
 ) -> Result<(Board, Clock), RunError> {
     let clock = Clock::start();
     let settings = Settings {
@@ -304,6 +323,7 @@ fn board(
         grace_time: config.grace_time,
         tombstone_age: config.tombstone_age,
         diskless,
+        keys,
     };
     let rng = seeded(who.seed, 1);
     Ok((
@@ -315,7 +335,7 @@ fn board(
 /// Its driver, with the store opening.
 fn drive(
     (board, clock): (Board, Clock),
-    (store_path, options): (&Path, Options),
+    (store_path, options, keyring): (&Path, Options, PathBuf),
     udp: Arc<Udp>,
     accepted: mpsc::Receiver<http::FrameConnection>,
     reports: mpsc::UnboundedSender<Report>,
@@ -330,6 +350,7 @@ fn drive(
         udp,
         accepted,
         reports,
+        keyring,
     })
 }
 
@@ -380,8 +401,6 @@ struct Node {
     gate: http::Gate,
     on_link: access::OnLink,
     httpu: Arc<Semaphore>,
-    /// Whoever learns of another key, or of another access state, says so here.
-    keys: watch::Sender<Arc<Keys>>,
     issuer: Issuer,
     _stop_http: watch::Sender<bool>,
 }
@@ -391,7 +410,6 @@ impl Node {
         telemetry::install();
         let signals = Signals::new()?;
         let start = Start::new(&config)?;
-        let keys = access::keys(&config, start.directory.path())?;
         let bound = bind::bind(&config)?;
         let udp = Arc::new(bound.udp);
         let seed = random::<32>()?;
@@ -410,15 +428,16 @@ impl Node {
         let (frames, accepted) = mpsc::channel(STREAMS_WAITING);
         let (reports_in, reports) = mpsc::unbounded_channel();
         let options = start.store_options();
-        let board = board(&config, &who, (start.identity, start.diskless))?;
+        let board = board(&config, &who, (start.identity, start.diskless, start.keys))?;
         let clock = board.1;
-        let store = (store_path.as_path(), options);
+        let keyring = keyring::path(&start.directory);
+        let store = (store_path.as_path(), options, keyring);
         let (driver, handle) = drive(board, store, udp.clone(), accepted, reports_in);
         let driver = tokio::spawn(driver.run());
         let discovery = Arc::new(RwLock::new(None::<Arc<Discovery>>));
         let publisher = gena::start(handle.clone(), handle.changes(), seeded(seed, 2));
         let on_link = access::OnLink::default();
-        let entrance = access::entrance(&config, keys.subscribe(), &on_link, clock);
+        let entrance = access::entrance(&config, handle.keys(), &on_link, clock);
         let owner = Keeper::new(start.directory.path()).map_err(|_| RunError::NoEntropy)?;
         let others = (&discovery, publisher, owner.clone());
         let facts = facts(&config, &who, others, entrance);
@@ -443,7 +462,6 @@ impl Node {
             },
             on_link,
             members,
-            keys,
             httpu: Arc::new(Semaphore::new(HTTPU_AT_ONCE)),
             issuer,
             _stop_http: stop_http,
@@ -533,7 +551,7 @@ impl Node {
         }
         let (name, id, cluster) = (&self.who.name, &self.who.id, &self.config.cluster);
         tracing::info!(%name, %id, endpoint = %self.who.endpoint, %cluster, "serving");
-        match self.keys.borrow().access {
+        match self.handle.keys().borrow().access {
             Access::Keyed => {}
             Access::Provisional => {
                 tracing::info!("no key is set: whoever is on this LAN can read and write");

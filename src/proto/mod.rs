@@ -6,6 +6,7 @@ pub mod board;
 pub mod clock;
 pub mod detector;
 pub mod gena;
+pub mod keyring;
 pub mod owner;
 pub mod placement;
 pub mod replication;

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,10 +17,13 @@ use bytes::Bytes;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
+use super::keyring;
 use super::store::{State, Store, StoreReply};
 use super::stream::{self, StreamEvent};
 use super::udp::Udp;
+use crate::base::access::Access;
 use crate::base::call::{Call, CallError, CallId, Event, Reply};
 use crate::base::endpoint::SocketAddr;
 use crate::base::hint::Hint;
@@ -27,6 +31,7 @@ use crate::base::limit;
 use crate::base::store::StoreId;
 use crate::base::time::{Now, Time, WallTime};
 use crate::proto::board::{Board, LinkCommand, LinkEvent, LinkId, META_ROSTER, Route, Transmit};
+use crate::service::caller::Keys;
 use crate::telemetry::operation::{self, Operation};
 
 /// Inputs taken in one go before the queues are drained.
@@ -40,6 +45,19 @@ pub struct Handle {
     calls: mpsc::Sender<(Call, oneshot::Sender<Result<Reply, CallError>>)>,
     orders: mpsc::UnboundedSender<Order>,
     changes: watch::Receiver<()>,
+    keys: watch::Receiver<Arc<Keys>>,
+}
+
+/// The cluster's keys as this board holds them.
+fn keys_of(board: &Board) -> Arc<Keys> {
+    let keys = board.keys();
+    let access = match (keys.is_open(), keys.is_confirmed()) {
+        (true, _) => Access::Open,
+        (false, true) => Access::Keyed,
+        (false, false) => Access::Provisional,
+    };
+    let keyring = (!keys.is_open()).then(|| keys.keyring().clone());
+    Arc::new(Keys { access, keyring })
 }
 
 /// What else the driver can be told.
@@ -95,6 +113,11 @@ impl Handle {
     /// something was stored. Costs nothing while nobody waits for it.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changes.clone()
+    }
+
+    /// The cluster's keys, and each change of them.
+    pub fn keys(&self) -> watch::Receiver<Arc<Keys>> {
+        self.keys.clone()
     }
 
     /// Discovery heard something.
@@ -162,6 +185,9 @@ pub struct Driver {
     stream_events: mpsc::UnboundedSender<(LinkId, StreamEvent)>,
     reports: mpsc::UnboundedSender<Report>,
     changed: watch::Sender<()>,
+    keys: watch::Sender<Arc<Keys>>,
+    keyrings: mpsc::UnboundedSender<Zeroizing<String>>,
+    keyrings_written: mpsc::UnboundedReceiver<Result<(), String>>,
     writers: BTreeMap<LinkId, stream::Writer>,
     next_incoming: u64,
     next_call: u64,
@@ -216,6 +242,8 @@ pub struct Parts {
     pub accepted: mpsc::Receiver<(TcpStream, SocketAddr)>,
     /// Where reports go.
     pub reports: mpsc::UnboundedSender<Report>,
+    /// Where the keyring is kept.
+    pub keyring: PathBuf,
 }
 
 impl Driver {
@@ -225,6 +253,8 @@ impl Driver {
         let (orders_in, orders) = mpsc::unbounded_channel();
         let (stream_events, streams) = mpsc::unbounded_channel();
         let (changed, changes) = watch::channel(());
+        let (keys_in, keys) = watch::channel(keys_of(&parts.board));
+        let (keyrings, keyrings_written) = keyring::writer(parts.keyring);
         let driver = Driver {
             board: parts.board,
             clock: parts.clock,
@@ -238,6 +268,9 @@ impl Driver {
             stream_events,
             reports: parts.reports,
             changed,
+            keys: keys_in,
+            keyrings,
+            keyrings_written,
             writers: BTreeMap::new(),
             next_incoming: 0,
             next_call: 0,
@@ -251,6 +284,7 @@ impl Driver {
                 calls: calls_in,
                 orders: orders_in,
                 changes,
+                keys,
             },
         )
     }
@@ -283,6 +317,9 @@ impl Driver {
                 },
                 Some((call, answer)) = self.calls.recv() => self.take_call(call, answer),
                 Some((stream, remote)) = self.accepted.recv() => self.accept(stream, remote),
+                Some(result) = self.keyrings_written.recv() => {
+                    self.board.handle_keyring(self.clock.now(), result);
+                }
                 () = sleep => {}
             }
             self.take_more(&mut packet);
@@ -364,7 +401,7 @@ impl Driver {
                 let bytes = Bytes::copy_from_slice(bytes);
                 let _ = self.reports.send(Report::Httpu { from, bytes });
             }
-            Some(_) => self.board.handle_datagram(self.clock.now(), from, bytes),
+            Some(_) => self.board.handle_datagram(self.clock.now(), bytes),
             None => {}
         }
     }
@@ -439,6 +476,12 @@ impl Driver {
                 }
                 idle = false;
             }
+            while let Some(kept) = self.board.poll_keyring() {
+                // A writer that is gone has been told everything before.
+                let _ = self.keyrings.send(kept.to_text());
+                self.keys.send_replace(keys_of(&self.board));
+                idle = false;
+            }
             while let Some(answer) = self.board.poll_reply() {
                 let result = answer.result.map(|reply| self.complete(reply));
                 if let Some(waiting) = self.waiting.remove(&answer.call) {
@@ -503,13 +546,13 @@ impl Driver {
     }
 
     fn transmit(&mut self, transmit: Transmit) {
+        let Some(bytes) = self.board.seal(&transmit) else {
+            return;
+        };
         match transmit.to {
-            Route::Datagram(to) => self.udp.send(&transmit.bytes, to),
+            Route::Datagram(to, _) => self.udp.send(&bytes, to),
             Route::Link(id) => {
-                let full = self
-                    .writers
-                    .get(&id)
-                    .is_some_and(|w| !w.send(transmit.bytes));
+                let full = self.writers.get(&id).is_some_and(|w| !w.send(bytes));
                 if full {
                     self.writers.remove(&id);
                     self.board

@@ -9,6 +9,7 @@ pub mod driver;
 pub mod gena;
 pub mod http;
 pub mod identity;
+pub mod keyring;
 pub mod link;
 pub mod memorydir;
 pub mod owner;

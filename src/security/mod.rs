@@ -8,5 +8,6 @@ pub mod identity;
 pub mod key;
 pub mod password;
 pub mod rnd1;
+pub mod seal;
 pub mod token;
 pub mod window;

@@ -22,7 +22,7 @@ pub const HEADER_BYTES: usize = 8;
 pub struct Frame {
     /// See `wire/peer.rs`; any value may arrive.
     pub kind: u8,
-    /// At most 1 MiB.
+    /// At most 1 MiB, and on a link or datagram of members what authenticates it.
     pub payload: Bytes,
 }
 
@@ -36,7 +36,7 @@ pub enum FrameError {
         got: u8,
     },
     /// The payload is longer than a message may be.
-    #[error("frame payload of {got} bytes, at most {max} fit", max = limit::MESSAGE_BYTES_MAX)]
+    #[error("frame payload of {got} bytes, at most {max} fit", max = limit::FRAME_BYTES_MAX)]
     TooLong {
         /// Its announced length.
         got: usize,
@@ -69,14 +69,19 @@ impl Frame {
             self.payload.len() <= limit::MESSAGE_BYTES_MAX,
             "a payload fits one message"
         );
-        let mut bytes = BytesMut::with_capacity(HEADER_BYTES + self.payload.len());
-        bytes.put_u8(VERSION);
-        bytes.put_u8(self.kind);
-        bytes.put_u32(self.payload.len() as u32);
-        let checksum = crc16(crc16(CRC_INIT, &bytes), &self.payload);
-        bytes.put_u16(checksum);
-        bytes.put_slice(&self.payload);
-        bytes.freeze()
+        assemble(self.kind, &[&self.payload])
+    }
+
+    /// The same frame with a longer payload: what was there, and `trailer`.
+    ///
+    /// # Panics
+    /// When `bytes` are not what [`Frame::encode`] made, or the trailer is too long.
+    pub fn extend(bytes: &[u8], trailer: &[u8]) -> Bytes {
+        assert!(
+            trailer.len() <= limit::SEAL_BYTES_MAX,
+            "what authenticates a frame is bounded"
+        );
+        assemble(bytes[1], &[&bytes[HEADER_BYTES..], trailer])
     }
 
     /// Reads a datagram that is exactly one frame.
@@ -99,6 +104,19 @@ impl Frame {
     }
 }
 
+fn assemble(kind: u8, payload: &[&[u8]]) -> Bytes {
+    let length: usize = payload.iter().map(|part| part.len()).sum();
+    let mut bytes = BytesMut::with_capacity(HEADER_BYTES + length);
+    bytes.put_u8(VERSION);
+    bytes.put_u8(kind);
+    bytes.put_u32(length as u32);
+    let header = crc16(CRC_INIT, &bytes);
+    let checksum = payload.iter().fold(header, |crc, part| crc16(crc, part));
+    bytes.put_u16(checksum);
+    payload.iter().for_each(|part| bytes.put_slice(part));
+    bytes.freeze()
+}
+
 /// Takes the next whole frame off the front of a stream's buffer; none: more bytes are needed.
 ///
 /// # Errors
@@ -111,7 +129,7 @@ pub fn take(buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
         return Ok(None);
     }
     let length = u32::from_be_bytes([buffer[2], buffer[3], buffer[4], buffer[5]]) as usize;
-    if length > limit::MESSAGE_BYTES_MAX {
+    if length > limit::FRAME_BYTES_MAX {
         return Err(FrameError::TooLong { got: length });
     }
     if buffer.len() < HEADER_BYTES + length {

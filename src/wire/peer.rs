@@ -20,7 +20,7 @@ use crate::base::endpoint::Name;
 use crate::base::id::Id;
 use crate::base::item::{Item, Key, Record, Value};
 use crate::base::limit;
-use crate::base::member::{Cluster, ClusterId, Contact, Entry, Incarnation, Life, RingMode};
+use crate::base::member::{Cluster, ClusterId, Contact, Entry, Incarnation, RingMode};
 use crate::base::pointer;
 use crate::base::tree::NodeDigest;
 use crate::base::version::{Stamp, Version};
@@ -37,6 +37,7 @@ const WRITE_ACK: u8 = 0x16;
 const READ: u8 = 0x17;
 const READ_REPLY: u8 = 0x18;
 const RANGE_PAGE: u8 = 0x19;
+const REKEY: u8 = 0x1a;
 const ERROR: u8 = 0x1f;
 
 /// A message between boards.
@@ -58,10 +59,19 @@ pub enum Message {
     },
     /// 0x10, the first frame of each side of a link.
     Hello(Hello),
-    /// 0x11, the second: an ECDSA signature over both hellos.
+    /// 0x11, the second: an ECDSA signature over both hellos, and a MAC under the cluster's key.
     HelloAck {
         /// ASN.1 DER.
         signature: Vec<u8>,
+        /// HMAC-SHA256 under the key that both hold; none: they hold none in common.
+        mac: Option<[u8; 32]>,
+    },
+    /// 0x1a: a key of the cluster, sealed for the receiver alone.
+    Rekey {
+        /// Counts the sender's keys on this link, from 0.
+        number: u64,
+        /// As `security/seal` makes it.
+        sealed: Vec<u8>,
     },
     /// 0x12 subtype 2: the sender votes a board suspect.
     Suspect(Suspicion),
@@ -133,8 +143,6 @@ pub struct Hello {
     pub nonce: [u8; 32],
     /// DER SubjectPublicKeyInfo; its SHA-256 is the id.
     pub public_key: Vec<u8>,
-    /// Drawn at start.
-    pub life: Life,
     /// Only boards of one name go on.
     pub cluster_name: Name,
     /// The cluster it belongs to, if any.
@@ -149,8 +157,27 @@ pub struct Hello {
     pub wall_ms: u64,
     /// Digest of its roster; 0 without one.
     pub view: u64,
-    /// Where it is, what it is called, its boot and renewal.
+    /// Names of the cluster keys it accepts, the one it signs with first; at most three.
+    pub kids: Vec<[u8; 8]>,
+    /// Its X25519 share of this start: what others need to seal a key for it.
+    pub share: [u8; 32],
+    /// What it does with boards that hold none of its keys.
+    pub door: Door,
+    /// Where it is, what it is called, its boot, renewal and life.
     pub contact: Contact,
+}
+
+/// What a board does with another that shares no key with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Door {
+    /// Its owner has confirmed its key: no other is taken, and it is given to whom a member let in.
+    Shut,
+    /// Its pairing window is over, and it belongs to a ring of several.
+    Closed,
+    /// It is alone and takes the key of a ring that lets it in.
+    Asks,
+    /// Its pairing window is open: the two agree on one key.
+    Window,
 }
 
 /// A vote that a board is suspect.
@@ -499,21 +526,15 @@ impl Message {
                 Message::SyncResponse { operation, body }
             }
             HELLO => Message::Hello(read(payload, kind)?),
-            HELLO_ACK => Message::HelloAck {
-                signature: read(payload, kind)?,
-            },
-            SWIM => match payload.first() {
-                Some(2) => Message::Suspect(read(&payload[1..], kind)?),
-                Some(0) => match payload[1..].as_chunks() {
-                    ([view, wall_ms, ..], _) => Message::Swim {
-                        view: u64::from_be_bytes(*view),
-                        wall_ms: u64::from_be_bytes(*wall_ms),
-                        packet: frame.payload.slice(17..),
-                    },
-                    _ => return Err(malformed),
-                },
-                _ => return Err(malformed),
-            },
+            HELLO_ACK => {
+                let (signature, mac) = read(payload, kind)?;
+                Message::HelloAck { signature, mac }
+            }
+            REKEY => {
+                let (number, sealed) = read(payload, kind)?;
+                Message::Rekey { number, sealed }
+            }
+            SWIM => read_swim(&frame.payload, kind)?,
             RING_CALL => {
                 let (call, body) = read(payload, kind)?;
                 Message::RingCall { call, body }
@@ -574,7 +595,8 @@ impl Message {
             Message::SyncRequest { operation, body } => (SYNC_REQUEST, write(&(operation, body))),
             Message::SyncResponse { operation, body } => (SYNC_RESPONSE, write(&(operation, body))),
             Message::Hello(hello) => (HELLO, write(hello)),
-            Message::HelloAck { signature } => (HELLO_ACK, write(signature)),
+            Message::HelloAck { signature, mac } => (HELLO_ACK, write(&(signature, mac))),
+            Message::Rekey { number, sealed } => (REKEY, write(&(number, sealed))),
             Message::Swim {
                 view,
                 wall_ms,
@@ -618,6 +640,22 @@ fn is_possible(cluster: &Cluster) -> bool {
     (1..=limit::POINTS_PER_BOARD).contains(&cluster.points)
         && (1..=limit::COPIES_MAX).contains(&usize::from(cluster.copies))
         && (cluster.mode == RingMode::Full || cluster.points == RingMode::Partial.points())
+}
+
+fn read_swim(payload: &Bytes, kind: u8) -> Result<Message, MessageError> {
+    let malformed = MessageError::Payload { kind };
+    match payload.first() {
+        Some(2) => Ok(Message::Suspect(read(&payload[1..], kind)?)),
+        Some(0) => match payload[1..].as_chunks() {
+            ([view, wall_ms, ..], _) => Ok(Message::Swim {
+                view: u64::from_be_bytes(*view),
+                wall_ms: u64::from_be_bytes(*wall_ms),
+                packet: payload.slice(17..),
+            }),
+            _ => Err(malformed),
+        },
+        _ => Err(malformed),
+    }
 }
 
 fn read<'a, T: Deserialize<'a>>(payload: &'a [u8], kind: u8) -> Result<T, MessageError> {

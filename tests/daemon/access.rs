@@ -13,7 +13,7 @@ use roundel::security::hex;
 use roundel::security::key::ClusterKey;
 use roundel::security::rnd1::Carriage;
 use roundel::security::rnd1::client::{ClientSession, Sent};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::client;
@@ -107,7 +107,9 @@ fn verbs_prove_themselves_with_a_key_or_a_token() {
         assert!(said.status.success(), "{}", text(&said.stderr));
 
         let token = |scope: &str| {
-            let args = ["key", "token", "--scope", scope, "--key", file(&key_file)];
+            // From the board's own keyring, as its owner would on the board.
+            let data = place.directory.path().join("data");
+            let args = ["key", "token", "--scope", scope, "--data", file(&data)];
             text(&roundel(&args, &[]).stdout)
         };
         assert_eq!(

@@ -11,12 +11,13 @@ use roundel::wire::peer::{Message, RingCall};
 
 use crate::client::{exchange, parse};
 use crate::namespace::alone;
-use crate::peer::{Peer, hello, stranger};
+use crate::peer::{Peer, give_key, handle, hello, stranger};
 use crate::process::{DEADLINE, Daemon};
 
 fn with_board(work: impl FnOnce(&Daemon) + Send) {
     alone(|| {
         let data = tempfile::tempdir().expect("a directory");
+        give_key(data.path());
         let mut daemon = Daemon::start(data.path(), &[]);
         let before_bytes = daemon.rss_bytes();
         work(&daemon);
@@ -56,12 +57,12 @@ fn frames_that_are_none_close_the_stream() {
         let mut damaged = whole.to_vec();
         damaged[30] ^= 1;
         let mut too_long = whole.to_vec();
-        too_long[2..6].copy_from_slice(&(limit::MESSAGE_BYTES_MAX as u32 + 1).to_be_bytes());
+        too_long[2..6].copy_from_slice(&(limit::FRAME_BYTES_MAX as u32 + 1).to_be_bytes());
         let mut version_2 = whole.to_vec();
         version_2[0] = 2;
         let cases = [
             (damaged, "frame checksum"),
-            (too_long, "at most 1048576 fit"),
+            (too_long, "at most 1048656 fit"),
             (version_2, "frame version 0x02"),
         ];
         for (bytes, reason) in cases {
@@ -132,15 +133,69 @@ fn a_hello_that_lies_is_refused() {
             peer.send(&handshake.first());
             let theirs = peer.receive().expect("it says hello");
             let answer = match signer {
-                Some(signer) => match handshake.handle(theirs, signer) {
+                Some(signer) => match handle(&mut handshake, theirs, signer) {
                     Ok(Step::Send(answer)) => *answer,
                     step => panic!("{step:?}"),
                 },
-                None => Message::HelloAck { signature: vec![] },
+                None => match handle(&mut handshake, theirs, &me) {
+                    Ok(Step::Send(answer)) => unsigned(*answer),
+                    step => panic!("{step:?}"),
+                },
             };
             peer.send(&answer);
             peer.wait_closed();
             assert_eq!(daemon.logged("its signature does not verify"), refused + 1);
+        }
+    });
+}
+
+fn unsigned(answer: Message) -> Message {
+    match answer {
+        Message::HelloAck { mac, .. } => Message::HelloAck {
+            signature: vec![],
+            mac,
+        },
+        other => other,
+    }
+}
+
+#[test]
+fn who_does_not_hold_the_key_is_refused_in_silence() {
+    with_board(|daemon| {
+        let me = stranger();
+        let reason = "it does not hold this cluster's key";
+        // None of its keys; a key it only names; what a key it does not hold would say.
+        let mut other = hello(&me);
+        other.kids = vec![[1; 8]];
+        let mut none = hello(&me);
+        none.kids.clear();
+        for hello in [other, none] {
+            let refused = daemon.logged(reason);
+            let mut peer = Peer::connect(daemon.at);
+            peer.send(&Message::Hello(hello));
+            assert!(matches!(peer.receive(), Some(Message::Hello(_))));
+            assert_eq!(peer.receive(), None);
+            assert_eq!(daemon.logged(reason), refused + 1);
+        }
+        for forged in [None, Some([7; 32])] {
+            let refused = daemon.logged(reason);
+            let mut peer = Peer::connect(daemon.at);
+            let mut handshake = Handshake::new(hello(&me));
+            peer.send(&handshake.first());
+            let theirs = peer.receive().expect("it says hello");
+            let answer = match handle(&mut handshake, theirs, &me) {
+                Ok(Step::Send(answer)) => match *answer {
+                    Message::HelloAck { signature, .. } => Message::HelloAck {
+                        signature,
+                        mac: forged,
+                    },
+                    other => panic!("{other:?}"),
+                },
+                step => panic!("{step:?}"),
+            };
+            peer.send(&answer);
+            peer.wait_closed();
+            assert_eq!(daemon.logged(reason), refused + 1);
         }
     });
 }
@@ -162,7 +217,10 @@ fn what_comes_before_the_hello_is_not_believed() {
                     diskless: false,
                 },
             },
-            Message::HelloAck { signature: vec![] },
+            Message::HelloAck {
+                signature: vec![],
+                mac: None,
+            },
         ];
         for message in early {
             let refused = daemon.logged("a frame came before the hello was complete");

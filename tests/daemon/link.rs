@@ -17,12 +17,13 @@ use roundel::wire::peer::{
 };
 
 use crate::namespace::alone;
-use crate::peer::{Peer, hello, stranger};
+use crate::peer::{Peer, give_key, hello, stranger};
 use crate::process::{CLUSTER, Daemon};
 
 fn with_board(work: impl FnOnce(&Daemon) + Send) {
     alone(|| {
         let data = tempfile::tempdir().expect("a directory");
+        give_key(data.path());
         let mut daemon = Daemon::start(data.path(), &[]);
         daemon.assert_well();
         let before_bytes = daemon.rss_bytes();
@@ -69,7 +70,10 @@ fn one_of_each(hello: Hello) -> Vec<Message> {
     let operation = 9;
     vec![
         Message::Hello(hello),
-        Message::HelloAck { signature: vec![1] },
+        Message::HelloAck {
+            signature: vec![1],
+            mac: None,
+        },
         Message::Suspect(Suspicion {
             board: Incarnation {
                 id: Id::ZERO,
@@ -193,7 +197,7 @@ fn unknown_frame_types_are_answered_and_the_link_stays() {
     with_board(|daemon| {
         let me = stranger();
         let mut peer = Peer::greet(daemon.at, &me, hello(&me));
-        for kind in [0x00, 0x01, 0x06, 0x0f, 0x1a, 0x1e, 0x20, 0xff] {
+        for kind in [0x00, 0x01, 0x06, 0x0f, 0x1d, 0x1e, 0x20, 0xff] {
             peer.send_payload(kind, b"anything");
             let answer = peer.receive_until(|message| matches!(message, Message::Error { .. }));
             let text = format!("frame type {kind:#04x} is not known here");

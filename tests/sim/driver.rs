@@ -15,7 +15,7 @@ use roundel::wire::frame::Frame;
 use roundel::wire::peer::{Message, WriteResult};
 
 use crate::mutant::Mutant;
-use crate::network::{Arrival, End};
+use crate::network::{Arrival, End, StreamId};
 use crate::node::Power;
 use crate::store::GROUP_BATCHES_MAX;
 use crate::world::{Happening, World};
@@ -52,6 +52,12 @@ impl World {
                     Some(id) => running.held.entry(id).or_default().push(transmit),
                     None => self.transmit(index, transmit),
                 }
+            } else if let Some(kept) = board.poll_keyring() {
+                let now = self.clock_of(index);
+                let node = &mut self.nodes[index];
+                node.card.keyring = Some(kept);
+                let running = node.running.as_mut().expect("it runs");
+                running.board.handle_keyring(now, Ok(()));
             } else if let Some(answer) = board.poll_reply() {
                 self.answered(index, answer);
             } else if let Some(relayed) = board.poll_relayed() {
@@ -248,24 +254,34 @@ impl World {
         self.touched(end.node);
     }
 
-    fn transmit(&mut self, index: usize, transmit: Transmit) {
+    fn seal(&mut self, index: usize, transmit: &Transmit) -> Option<Bytes> {
+        self.nodes[index].running.as_mut()?.board.seal(transmit)
+    }
+
+    fn transmit(&mut self, index: usize, mut transmit: Transmit) {
         match transmit.to {
-            Route::Datagram(to) => self.send_datagram(index, to, &transmit.bytes),
+            Route::Datagram(to, _) => {
+                if let Some(bytes) = self.seal(index, &transmit) {
+                    self.send_datagram(index, to, &bytes);
+                }
+            }
             Route::Link(link) => {
                 let running = self.nodes[index].running.as_ref();
                 let Some((stream, side)) = running.and_then(|r| r.links.get(&link).copied()) else {
                     return;
                 };
-                if self.mutant == Mutant::QuorumSkipped && self.forge(index, link, &transmit.bytes)
+                if self.mutant == Mutant::QuorumSkipped
+                    && self.forge((stream, side), &transmit.bytes)
                 {
                     return;
                 }
-                let bytes = match self.mutant {
-                    Mutant::WallClock => self.restamp_frame(index, transmit.bytes),
-                    _ => transmit.bytes,
-                };
-                let frame = frame_of(&bytes);
-                self.send_stream((stream, 1 - side), LinkEvent::Frame(frame));
+                if self.mutant == Mutant::WallClock {
+                    transmit.bytes = self.restamp_frame(index, transmit.bytes);
+                }
+                if let Some(bytes) = self.seal(index, &transmit) {
+                    let frame = frame_of(&bytes);
+                    self.send_stream((stream, 1 - side), LinkEvent::Frame(frame));
+                }
             }
         }
     }
@@ -281,17 +297,9 @@ impl World {
             life: self.life_of(target),
             link: LinkId(0),
         };
-        let from = self.nodes[index].endpoint;
         for wait in copies.into_iter().flatten() {
             let bytes = bytes.clone();
-            self.schedule(
-                wait,
-                Happening::Datagram {
-                    to: end,
-                    from,
-                    bytes,
-                },
-            );
+            self.schedule(wait, Happening::Datagram { to: end, bytes });
         }
     }
 
@@ -342,7 +350,7 @@ impl World {
     }
 
     /// Acknowledges a write in the copy's name; true when the write is not to be sent.
-    fn forge(&mut self, index: usize, link: LinkId, bytes: &Bytes) -> bool {
+    fn forge(&mut self, (stream, side): (StreamId, usize), bytes: &Bytes) -> bool {
         let Ok(Message::ReplicaWrite(write)) = Message::from_frame(&frame_of(bytes)) else {
             return false;
         };
@@ -353,14 +361,21 @@ impl World {
             operation: write.operation,
             result: WriteResult::Stored,
         };
-        let here = End {
-            node: index,
-            life: self.life_of(index),
-            link,
+        // It comes from the copy's own driver, which has its keys.
+        let there = self.network.end(stream, 1 - side);
+        if self.nodes[there.node].life != there.life {
+            return false;
+        }
+        let acknowledged = Transmit {
+            to: Route::Link(there.link),
+            bytes: ack.encode(),
+            after: None,
         };
-        let frame = frame_of(&ack.encode());
-        let wait = self.dice.duration(self.faults.delay);
-        self.schedule(wait, Happening::Link(here, LinkEvent::Frame(frame)));
+        let Some(sealed) = self.seal(there.node, &acknowledged) else {
+            return false;
+        };
+        let frame = frame_of(&sealed);
+        self.send_stream((stream, side), LinkEvent::Frame(frame));
         true
     }
 

@@ -17,9 +17,11 @@ use roundel::base::time::{Now, Time};
 use roundel::base::version::Version;
 use roundel::proto::board::{Board, LinkId, META_ROSTER, Settings, Transmit};
 use roundel::proto::detector::swim::Swim;
+use roundel::proto::keyring::{Kept, Origin};
 use roundel::proto::ring::structure::Chord;
 use roundel::proto::roster::Roster;
 use roundel::security::identity::{Identity, Signer};
+use roundel::security::key::ClusterKey;
 
 use crate::dice::Dice;
 use crate::disk::Disk;
@@ -30,6 +32,8 @@ use crate::store::{Opened, Store};
 
 /// The cluster every board belongs to.
 const CLUSTER: &str = "home";
+/// Every card has it from its image.
+const KEY: [u8; 32] = [0x5e; 32];
 /// Tombstones are collected within a run.
 const TOMBSTONE_AGE: std::time::Duration = std::time::Duration::from_secs(30);
 
@@ -78,6 +82,7 @@ impl Signer for Shared {
 pub struct Card {
     identity: Arc<Identity>,
     pub disk: Disk,
+    pub keyring: Option<Kept>,
     boot: u64,
 }
 
@@ -87,6 +92,7 @@ impl Card {
         Card {
             identity,
             disk: Disk::default(),
+            keyring: None,
             boot: 0,
         }
     }
@@ -212,6 +218,11 @@ impl Node {
             grace_time: limit::GRACE_TIME,
             tombstone_age: TOMBSTONE_AGE,
             diskless: None,
+            keys: Origin {
+                kept: self.card.keyring.clone(),
+                given: Some(ClusterKey::new(0, KEY)),
+                ..Origin::default()
+            },
         };
         let signer = Box::new(Shared(self.card.identity.clone()));
         let mut board = Board::new(settings, signer, now, seeded(dice.seed(), 0));

@@ -37,7 +37,6 @@ const BACKLOG_MAX: usize = 128;
 pub enum Happening {
     Datagram {
         to: End,
-        from: SocketAddr,
         bytes: Bytes,
     },
     Stream(Arrival),
@@ -376,15 +375,12 @@ impl World {
             return;
         }
         match happening {
-            Happening::Datagram { to, from, bytes } => {
+            Happening::Datagram { to, bytes } => {
                 if self.arrives(to.node, to.life) {
                     let now = self.clock_of(to.node);
                     self.note_bytes(&bytes);
                     let running = self.nodes[to.node].running.as_mut();
-                    running
-                        .expect("it runs")
-                        .board
-                        .handle_datagram(now, from, &bytes);
+                    running.expect("it runs").board.handle_datagram(now, &bytes);
                     self.touched(to.node);
                 }
             }

@@ -103,7 +103,8 @@ impl Board {
             Message::Swim { .. }
             | Message::Suspect(_)
             | Message::Hello(_)
-            | Message::HelloAck { .. } => {
+            | Message::HelloAck { .. }
+            | Message::Rekey { .. } => {
                 self.watch.count("frames_misplaced");
             }
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::key::Talk;
 use super::outbox::{LinkCommand, LinkId, Route, Transmit};
 use super::{Board, Phase, Timer};
 use crate::base::call::Event;
@@ -44,18 +45,22 @@ pub enum LinkEvent {
 }
 
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     Opening,
     Hello(Box<Handshake>),
+    /// There is no key in common: only sealed keys go this way, until the boards have agreed.
+    Pairing(Id),
     Up(Id),
 }
 
 #[derive(Debug)]
-struct Link {
-    remote: SocketAddr,
+pub(super) struct Link {
+    pub(super) remote: SocketAddr,
     /// Opened to reach this board, if it was known.
-    wanted: Option<Id>,
-    state: State,
+    pub(super) wanted: Option<Id>,
+    pub(super) state: State,
+    /// Since the hello is over.
+    pub(super) talk: Option<Talk>,
     used: Time,
 }
 
@@ -68,7 +73,7 @@ struct Waiting {
 /// The links of a board.
 #[derive(Debug, Default)]
 pub(super) struct Links {
-    links: BTreeMap<LinkId, Link>,
+    pub(super) links: BTreeMap<LinkId, Link>,
     up: BTreeMap<Id, LinkId>,
     waiting: BTreeMap<Id, Waiting>,
     /// Addresses at which this very process answered.
@@ -173,7 +178,7 @@ impl Board {
         }
         waiting.bytes += bytes.len();
         // The route is filled in when the link is up.
-        let to_be = Route::Datagram(endpoint);
+        let to_be = Route::Datagram(endpoint, *to);
         waiting.messages.push(Transmit {
             to: to_be,
             bytes,
@@ -199,6 +204,7 @@ impl Board {
             remote,
             wanted,
             state: State::Opening,
+            talk: None,
             used: now.time,
         };
         self.links.links.insert(id, link);
@@ -219,7 +225,6 @@ impl Board {
             versions: VERSIONS.to_vec(),
             nonce: self.rng.random(),
             public_key: self.signer.public_key().to_vec(),
-            life: self.settings.life,
             cluster_name: self.settings.cluster_name.clone(),
             cluster: match self.phase {
                 Phase::Joined => self.roster.as_ref().map(|roster| roster.cluster().clone()),
@@ -229,6 +234,9 @@ impl Board {
             high_water: self.clock.high_water(),
             wall_ms: now.wall.0,
             view: self.knowledge(),
+            kids: self.kids(),
+            share: self.keys.secret().share(),
+            door: self.door(now),
             contact: self.my_contact(),
         })
     }
@@ -259,6 +267,7 @@ impl Board {
             remote,
             wanted: None,
             state: State::Opening,
+            talk: None,
             used: now.time,
         };
         self.links.links.insert(id, link);
@@ -271,6 +280,18 @@ impl Board {
             return;
         };
         link.used = now.time;
+        let frame = match (&link.state, &mut link.talk) {
+            (State::Up(_), Some(talk)) => match talk.open(frame) {
+                Ok(frame) => frame,
+                Err(error) => {
+                    tracing::debug!(remote = %link.remote, %error, "link refused");
+                    self.frame_refused(error);
+                    self.drop_link(now, id, true);
+                    return;
+                }
+            },
+            _ => frame,
+        };
         let message = match (Message::from_frame(&frame), &link.state) {
             (Ok(message), _) => message,
             (Err(MessageError::Kind { kind }), State::Up(_)) => {
@@ -294,17 +315,21 @@ impl Board {
             State::Up(peer) => {
                 let peer = *peer;
                 self.detector.heard(now.time, &peer);
-                self.handle_message(now, peer, message);
+                match message {
+                    Message::Rekey { number, sealed } => self.rekeyed(now, id, number, &sealed),
+                    message => self.handle_message(now, peer, message),
+                }
             }
-            State::Hello(handshake) => {
-                let step = handshake.handle(message, self.signer.as_ref());
-                self.hello_step(now, id, step);
-            }
+            State::Pairing(_) => match message {
+                Message::Rekey { number, sealed } => self.rekeyed(now, id, number, &sealed),
+                _ => self.drop_link(now, id, true),
+            },
+            State::Hello(_) => self.link_hello(now, id, message),
             State::Opening => self.drop_link(now, id, true),
         }
     }
 
-    fn hello_step(&mut self, now: Now, id: LinkId, step: Result<Step, HandshakeError>) {
+    pub(super) fn hello_step(&mut self, now: Now, id: LinkId, step: Result<Step, HandshakeError>) {
         match step {
             Ok(Step::Send(message)) => {
                 let bytes = message.encode();
@@ -314,7 +339,7 @@ impl Board {
                     after: None,
                 });
             }
-            Ok(Step::Up(hello)) => self.link_up(now, id, *hello),
+            Ok(Step::Up(believed)) => self.link_believed(now, id, *believed),
             Err(error) => {
                 let Some(link) = self.links.links.get(&id) else {
                     return;
@@ -333,7 +358,7 @@ impl Board {
         }
     }
 
-    fn link_up(&mut self, now: Now, id: LinkId, hello: Hello) {
+    pub(super) fn link_up(&mut self, now: Now, id: LinkId, hello: Hello) {
         let peer = hello.contact.id;
         let Some(link) = self.links.links.get_mut(&id) else {
             return;
@@ -343,7 +368,8 @@ impl Board {
             if let State::Hello(handshake) = &link.state {
                 let mine = handshake.mine();
                 // Both ends compare the same two hellos, so exactly one of them yields.
-                let yields = (mine.established_ms, mine.life) < (hello.established_ms, hello.life);
+                let (ours, other) = (mine.contact.life, hello.contact.life);
+                let yields = (mine.established_ms, ours) < (hello.established_ms, other);
                 self.out.events.push_back(Event::ClonedCard {
                     endpoint: remote,
                     yields,
@@ -406,7 +432,10 @@ impl Board {
 
     pub(super) fn link_open_late(&mut self, now: Now, id: LinkId) {
         let state = self.links.links.get(&id).map(|link| &link.state);
-        if matches!(state, Some(State::Opening | State::Hello(_))) {
+        if matches!(
+            state,
+            Some(State::Opening | State::Hello(_) | State::Pairing(_))
+        ) {
             self.drop_link(now, id, true);
         }
     }
@@ -447,6 +476,8 @@ impl Board {
             .transmits
             .retain(|transmit| transmit.to != Route::Link(id) || close);
         let peer = match link.state {
+            // The other side has taken a key, and comes again under it.
+            State::Pairing(_) if !close => return,
             State::Up(peer) => Some(peer),
             _ => link.wanted,
         };

@@ -17,6 +17,7 @@ mod collect;
 mod copy;
 mod gossip;
 mod handover;
+mod key;
 mod link;
 mod membership;
 mod operation;
@@ -32,6 +33,8 @@ mod scenario;
 mod scenario_absence;
 #[cfg(test)]
 mod scenario_diskless;
+#[cfg(test)]
+mod scenario_key;
 #[cfg(test)]
 mod scenario_partial;
 #[cfg(test)]
@@ -65,12 +68,13 @@ use crate::proto::clock::hybrid::Hybrid;
 use crate::proto::clock::others::Others;
 use crate::proto::detector::strategy::Strategy;
 use crate::proto::detector::{Detector, Peer};
+use crate::proto::keyring::{Keys, Origin};
 use crate::proto::placement::View;
 use crate::proto::ring::Pointers;
 use crate::proto::ring::structure::Structure;
 use crate::proto::roster::{Roster, RosterError};
+use crate::proto::session::datagram::{Datagrams, Party};
 use crate::security::identity::Signer;
-use crate::wire::frame::Frame;
 use crate::wire::peer::{Message, SyncRequest};
 
 /// A board that has just started is compared with others after this, unless something asks first.
@@ -106,6 +110,8 @@ pub struct Settings {
     pub tombstone_age: Duration,
     /// Why it has nothing to keep copies on, in words; none: it keeps them.
     pub diskless: Option<String>,
+    /// Where its keys come from.
+    pub keys: Origin,
 }
 
 /// How far the board is with belonging to a ring.
@@ -146,6 +152,7 @@ enum Timer {
     AntiEntropy,
     Comparison(u64),
     HintReview,
+    Keys,
 }
 
 /// What a load was for.
@@ -226,6 +233,9 @@ pub struct Board {
     loads: BTreeMap<LoadId, LoadPurpose>,
     stores: BTreeMap<StoreId, StorePurpose>,
     links: link::Links,
+    keys: Keys,
+    keeping: key::Keeping,
+    datagrams: Datagrams,
     gossip: gossip::Gossip,
     membership: membership::Membership,
     operations: operation::Operations,
@@ -242,8 +252,13 @@ pub struct Board {
 
 impl Board {
     /// A board whose store is not open yet.
-    pub fn new(settings: Settings, signer: Box<dyn Signer>, now: Now, mut rng: Rng) -> Self {
+    pub fn new(mut settings: Settings, signer: Box<dyn Signer>, now: Now, mut rng: Rng) -> Self {
         let me = signer.id();
+        let origin = std::mem::take(&mut settings.keys);
+        let party = Party {
+            id: me,
+            life: settings.life,
+        };
         let peer = Peer {
             id: me,
             boot: settings.boot,
@@ -257,6 +272,9 @@ impl Board {
                 crate::base::rng::seeded(detector_seed, 1),
                 settings.suspicion.fresh(),
             ),
+            keys: Keys::new(origin, now.time, [rng.random(), rng.random()]),
+            keeping: key::Keeping::default(),
+            datagrams: Datagrams::new(party),
             settings,
             signer,
             me,
@@ -312,20 +330,18 @@ impl Board {
         self.phase = Phase::Failed(reason);
     }
 
-    /// A datagram that is a frame. Anything but a SWIM packet of a known member is dropped.
-    pub fn handle_datagram(&mut self, now: Now, from: SocketAddr, bytes: &[u8]) {
-        let message = Frame::from_datagram(bytes)
-            .ok()
-            .and_then(|frame| Message::from_frame(&frame).ok());
-        match (message, self.member_at(&from)) {
-            (
-                Some(Message::Swim {
+    /// A datagram that is a frame. Anything but a SWIM packet of a known member, with a tag that
+    /// verifies, is dropped.
+    pub fn handle_datagram(&mut self, now: Now, bytes: &[u8]) {
+        match self.open_datagram(bytes) {
+            Some((
+                peer,
+                Message::Swim {
                     view,
                     wall_ms,
                     packet,
-                }),
-                Some(peer),
-            ) if self.phase == Phase::Joined => {
+                },
+            )) if self.phase == Phase::Joined => {
                 self.others.note(now.time, peer, WallTime(wall_ms));
                 match &self.roster {
                     Some(roster) if self.is_partial() => {
@@ -336,7 +352,7 @@ impl Board {
                 }
                 self.view_heard(now, &peer, view);
             }
-            (Some(Message::Suspect(suspicion)), Some(from)) if self.phase == Phase::Joined => {
+            Some((from, Message::Suspect(suspicion))) if self.phase == Phase::Joined => {
                 self.detector.handle_suspicion(now.time, &from, &suspicion);
             }
             _ => self.watch.count("datagrams_dropped"),
@@ -483,6 +499,7 @@ impl Board {
                 Timer::HintReview => self.want_handover(now),
                 Timer::AntiEntropy => self.sync_round(now),
                 Timer::Comparison(operation) => self.comparison_late(now, operation),
+                Timer::Keys => self.keys_due(now),
             }
         }
         self.settle(now);
@@ -586,7 +603,7 @@ impl Board {
         }
         self.settle_ring(now);
         self.answer_guests(now);
-        while let Some((to, packet)) = self.detector.poll_transmit() {
+        while let Some((id, to, packet)) = self.detector.poll_transmit() {
             let view = self.knowledge();
             let wall_ms = now.wall.0;
             let bytes = Message::Swim {
@@ -596,7 +613,7 @@ impl Board {
             }
             .encode();
             self.out.transmits.push_back(Transmit {
-                to: Route::Datagram(to),
+                to: Route::Datagram(to, id),
                 bytes,
                 after: None,
             });
@@ -666,6 +683,7 @@ impl Board {
             id: self.me,
             name: self.settings.name.clone(),
             boot: self.settings.boot,
+            life: self.settings.life,
             renewal: self.detector.me().renewal,
             endpoint: self.settings.endpoint,
             version: self.settings.version.clone(),

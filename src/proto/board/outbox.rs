@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::base::call::{CallError, CallId, Event, Reply};
 use crate::base::endpoint::SocketAddr;
+use crate::base::id::Id;
 use crate::base::store::{Batch, Load, LoadId, StoreId};
 
 /// Names one stream to another board; drawn by the board for outgoing ones, by the driver (with
@@ -21,8 +22,8 @@ impl LinkId {
 /// Where bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// One datagram from the node's port.
-    Datagram(SocketAddr),
+    /// One datagram from the node's port, for this board.
+    Datagram(SocketAddr, Id),
     /// A stream that is open.
     Link(LinkId),
 }
@@ -32,7 +33,7 @@ pub enum Route {
 pub struct Transmit {
     /// Where to.
     pub to: Route,
-    /// One frame.
+    /// One frame; [`super::Board::seal`] authenticates it when it goes.
     pub bytes: Bytes,
     /// Held back until this store has returned (dropped if it failed).
     pub after: Option<StoreId>,

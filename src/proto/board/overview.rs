@@ -172,6 +172,12 @@ impl Board {
                 "The roster could not be stored: {problem}. Check the medium."
             ));
         }
+        if let Some(problem) = self.keeping.problem() {
+            problems.push(format!(
+                "The cluster's keys could not be stored: {problem}. Check the medium; a restart \
+                 now may lock this board out."
+            ));
+        }
         let unplug_reason = self.unplug_reason(members, settled);
         Health {
             items: 0,

@@ -233,15 +233,4 @@ impl Board {
             predecessor: self.pointer_ref(&predecessor),
         })
     }
-
-    /// The member at this address, if any.
-    pub(super) fn member_at(&self, at: &SocketAddr) -> Option<Id> {
-        let roster = self.roster.as_ref()?;
-        let mut ids = roster.members().map(|entry| entry.id);
-        ids.find(|id| {
-            let contact = roster.contact(id);
-            contact.is_some_and(|contact| contact.endpoint == *at)
-                || self.membership.hinted(id) == Some(*at)
-        })
-    }
 }

@@ -6,7 +6,7 @@ use super::world::World;
 use crate::base::call::{Call, CallError, Event, LeaveMode, MemberView, Reply, WriteOutcome};
 use crate::base::endpoint::SocketAddr;
 use crate::base::id::Id;
-use crate::base::member::{Contact, Entry, Standing};
+use crate::base::member::{Contact, Entry, Life, Standing};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -469,6 +469,7 @@ fn entry_and_contact_of_a_member_may_come_separately() {
         id,
         name: "third".parse().unwrap(),
         boot: 1,
+        life: Life([9; 16]),
         renewal: 0,
         endpoint: SocketAddr::from(([10, 0, 9, 9], 38400)),
         version: "test".into(),

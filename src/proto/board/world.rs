@@ -18,11 +18,16 @@ use crate::base::store::Change;
 use crate::base::time::WallTime;
 use crate::base::tree::Tree;
 use crate::proto::detector::swim::Swim;
+use crate::proto::keyring::{Kept, Origin};
 use crate::proto::ring::structure::Chord;
 use crate::security::identity::Identity;
+use crate::security::key::ClusterKey;
 use crate::wire::frame;
+use crate::wire::frame::Frame;
 
 mod fault;
+
+pub(super) use self::fault::Captured;
 
 const WALL_START_MS: u64 = 1_790_000_000_000;
 const NETWORK_DELAY: Duration = Duration::from_micros(300);
@@ -36,6 +41,7 @@ pub(super) struct Medium {
     metas: BTreeMap<&'static str, Bytes>,
     high_water: Option<Stamp>,
     boot: u64,
+    pub(super) keyring: Option<Kept>,
 }
 
 struct Running {
@@ -68,9 +74,10 @@ pub(super) struct Node {
 
 enum Delivery {
     Link(usize, LinkId, LinkEvent),
-    Datagram(usize, SocketAddr, Bytes),
+    Datagram(usize, Bytes),
     Loaded(usize, LoadId, Result<Loaded, StoreError>),
     Store(usize, StoreId, Batch),
+    Held(usize, Transmit),
 }
 
 pub(super) struct World {
@@ -97,6 +104,12 @@ pub(super) struct World {
     pub(super) commits: usize,
     /// How long tombstones must have been confirmed.
     pub(super) tombstone_age: Duration,
+    /// A file's key for every board; none: they pair.
+    pub(super) key: Option<ClusterKey>,
+    /// When the last frame sent on a link arrives: streams keep their order.
+    arrival: BTreeMap<(usize, LinkId), Time>,
+    /// Everything sent, once somebody listens.
+    pub(super) captured: Option<Vec<Captured>>,
     /// Bytes of frames sent over streams and in datagrams of a board's own, by type.
     pub(super) sent: BTreeMap<u8, usize>,
 }
@@ -147,6 +160,9 @@ impl World {
             ring_mode: RingMode::Full,
             commits: 0,
             tombstone_age: crate::base::limit::TOMBSTONE_AGE,
+            key: Some(ClusterKey::new(0, [7; 32])),
+            arrival: BTreeMap::new(),
+            captured: None,
             sent: BTreeMap::new(),
         }
     }
@@ -219,6 +235,15 @@ impl World {
             grace_time: self.grace_time,
             tombstone_age: self.tombstone_age,
             diskless: node.diskless.then(|| "the card is read-only".into()),
+            keys: Origin {
+                kept: node.medium.keyring.clone(),
+                given: self.key.clone(),
+                window: match node.life {
+                    1 => crate::base::limit::PAIRING_TIME,
+                    _ => Duration::ZERO,
+                },
+                ..Origin::default()
+            },
         };
         let signer = Box::new(Identity::from_pkcs8(&node.pkcs8).unwrap());
         let rng = seeded([index as u8; 32], node.life);
@@ -320,6 +345,11 @@ impl World {
                 self.link(index, command);
             } else if let Some(transmit) = board.poll_transmit() {
                 self.transmit(index, transmit);
+            } else if let Some(kept) = board.poll_keyring() {
+                let now = self.clock_of(index);
+                self.nodes[index].medium.keyring = Some(kept);
+                let running = self.nodes[index].running.as_mut().unwrap();
+                running.board.handle_keyring(now, Ok(()));
             } else if let Some(answer) = board.poll_reply() {
                 self.replies.insert(answer.call, answer.result);
             } else if let Some(relayed) = board.poll_relayed() {
@@ -386,18 +416,22 @@ impl World {
         }
     }
 
-    fn transmit(&mut self, index: usize, transmit: Transmit) {
+    fn transmit(&mut self, index: usize, mut transmit: Transmit) {
         // `after` is honoured in so far as stores take longer than nothing and are never lost here.
-        let after = match transmit.after {
-            Some(_) => NETWORK_DELAY + STORE_DELAY,
-            None => NETWORK_DELAY,
-        };
+        if transmit.after.take().is_some() {
+            return self.deliver(STORE_DELAY, Delivery::Held(index, transmit), index);
+        }
         *self.sent.entry(transmit.bytes[1]).or_default() += transmit.bytes.len();
         match transmit.to {
-            Route::Datagram(to) => {
+            Route::Datagram(to, _) => {
                 if let Some(to) = self.at(&to).filter(|to| !self.is_cut(index, *to)) {
-                    let from = self.nodes[index].endpoint;
-                    self.deliver(after, Delivery::Datagram(to, from, transmit.bytes), to);
+                    let Some(bytes) = self.seal(index, &transmit) else {
+                        return;
+                    };
+                    if let Some(captured) = &mut self.captured {
+                        captured.push(Captured::Datagram(to, bytes.clone()));
+                    }
+                    self.deliver(NETWORK_DELAY, Delivery::Datagram(to, bytes), to);
                 }
             }
             Route::Link(id) => {
@@ -409,9 +443,18 @@ impl World {
                     if self.is_cut(index, peer) || self.stalled.contains(&(index, id)) {
                         return;
                     }
-                    let after = after + self.lag.get(&(index, peer)).copied().unwrap_or_default();
-                    let mut buffer = BytesMut::from(&transmit.bytes[..]);
+                    let lag = self.lag.get(&(index, peer)).copied().unwrap_or_default();
+                    let Some(bytes) = self.seal(index, &transmit) else {
+                        return;
+                    };
+                    let mut buffer = BytesMut::from(&bytes[..]);
                     let frame = frame::take(&mut buffer).unwrap().unwrap();
+                    if let Some(captured) = &mut self.captured {
+                        captured.push(Captured::Frame(peer, other, frame.clone()));
+                    }
+                    let last = self.arrival.entry((index, id)).or_default();
+                    *last = (*last).max(self.now + NETWORK_DELAY + lag);
+                    let after = last.since(self.now);
                     self.deliver(
                         after,
                         Delivery::Link(peer, other, LinkEvent::Frame(frame)),
@@ -420,6 +463,10 @@ impl World {
                 }
             }
         }
+    }
+
+    fn seal(&mut self, index: usize, transmit: &Transmit) -> Option<Bytes> {
+        self.nodes[index].running.as_mut()?.board.seal(transmit)
     }
 
     /// Runs until nothing is due before `until`.
@@ -469,6 +516,7 @@ impl World {
             Delivery::Link(index, ..)
             | Delivery::Datagram(index, ..)
             | Delivery::Loaded(index, ..)
+            | Delivery::Held(index, _)
             | Delivery::Store(index, ..) => *index,
         };
         let now = self.clock_of(index);
@@ -486,7 +534,8 @@ impl World {
                 }
                 running.board.handle_link(now, id, event);
             }
-            Delivery::Datagram(_, from, bytes) => running.board.handle_datagram(now, from, &bytes),
+            Delivery::Datagram(_, bytes) => running.board.handle_datagram(now, &bytes),
+            Delivery::Held(_, transmit) => self.transmit(index, transmit),
             Delivery::Loaded(_, id, result) => running.board.handle_loaded(now, id, result),
             Delivery::Store(_, id, batch) => {
                 self.commits += 1;

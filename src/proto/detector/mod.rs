@@ -112,7 +112,7 @@ pub struct Detector {
     timers: BTreeMap<(Time, u64), foca::Timer<Peer>>,
     timer_sequence: u64,
     findings: VecDeque<Finding>,
-    transmits: VecDeque<(SocketAddr, Bytes)>,
+    transmits: VecDeque<(Id, SocketAddr, Bytes)>,
     alive: BTreeSet<Id>,
     stress: u32,
     stress_since: Time,
@@ -458,8 +458,8 @@ impl Detector {
         patience + patience * self.stress / 2
     }
 
-    /// Where the next packet goes, and its bytes.
-    pub fn poll_transmit(&mut self) -> Option<(SocketAddr, Bytes)> {
+    /// Whom the next packet is for, where it goes, and its bytes.
+    pub fn poll_transmit(&mut self) -> Option<(Id, SocketAddr, Bytes)> {
         self.transmits.pop_front()
     }
 
@@ -508,7 +508,7 @@ impl Detector {
             tracing::debug!(%error, "detector");
         }
         while let Some((to, packet)) = self.runtime.to_send() {
-            self.transmits.push_back((to.endpoint, packet));
+            self.transmits.push_back((to.id, to.endpoint, packet));
         }
         while let Some((after, timer)) = self.runtime.to_schedule() {
             match timer {
@@ -611,6 +611,7 @@ fn config(members: u32) -> foca::Config {
         })
     };
     foca::Config {
+        max_packet_size: NonZeroUsize::new(limit::SWIM_BYTES_MAX).unwrap_or(NonZeroUsize::MAX),
         probe_period: PROBE_PERIOD,
         probe_rtt: PROBE_ROUND_TRIP,
         suspect_to_down_after: swim::SUSPECT_TIME,

@@ -77,7 +77,7 @@ impl World {
         let all: Vec<SocketAddr> = self.boards.keys().copied().collect();
         let mut packets = Vec::new();
         for (from, (detector, running)) in &mut self.boards {
-            while let Some((to, packet)) = detector.poll_transmit() {
+            while let Some((_, to, packet)) = detector.poll_transmit() {
                 packets.push((*running, *from, to, Packet::Swim(packet)));
             }
             while let Some(finding) = detector.poll_finding() {
@@ -360,12 +360,12 @@ fn news_of_boards_that_are_no_concern_are_cut_out_of_a_packet() {
     let mut heard = 0;
     let from = Id::of(&0u16.to_be_bytes());
     for _ in 0..4 {
-        while let Some((_, packet)) = stranger.poll_transmit() {
+        while let Some((_, _, packet)) = stranger.poll_transmit() {
             let (member, _) = world.boards.get_mut(&at(0)).unwrap();
             member.handle_packet(Time(3_000_000), &me.id, &packet);
         }
         let (member, _) = world.boards.get_mut(&at(0)).unwrap();
-        while let Some((to, packet)) = member.poll_transmit() {
+        while let Some((_, to, packet)) = member.poll_transmit() {
             if to == me.endpoint {
                 heard += 1;
                 stranger.handle_packet_about(Time(3_000_000), &from, &packet, |id| *id != far);

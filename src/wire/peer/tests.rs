@@ -10,7 +10,7 @@ use proptest::test_runner::TestRunner;
 
 use super::*;
 use crate::base::item::Value;
-use crate::base::member::Standing;
+use crate::base::member::{Life, Standing};
 use crate::base::version::Stamp;
 use crate::wire::frame::{FrameError, HEADER_BYTES};
 
@@ -79,20 +79,35 @@ fn contact() -> impl Strategy<Value = Contact> {
     let counters = (any::<u64>(), any::<u32>());
     // An IPv6 scope is of one board's links only and does not travel.
     let endpoint = (any::<std::net::IpAddr>(), any::<u16>()).prop_map(Into::into);
-    (id(), name(), counters, endpoint, text(20)).prop_map(
-        |(id, name, (boot, renewal), endpoint, version)| Contact {
-            id,
-            name,
-            boot,
-            renewal,
-            endpoint,
-            version,
-        },
+    (
+        id(),
+        name(),
+        counters,
+        any::<[u8; 16]>(),
+        endpoint,
+        text(20),
     )
+        .prop_map(
+            |(id, name, (boot, renewal), life, endpoint, version)| Contact {
+                id,
+                name,
+                boot,
+                life: Life(life),
+                renewal,
+                endpoint,
+                version,
+            },
+        )
 }
 
 fn hello() -> impl Strategy<Value = Hello> {
-    let fresh = (vec(any::<u8>(), 0..4), any::<[u8; 32]>(), any::<[u8; 16]>());
+    let fresh = (vec(any::<u8>(), 0..4), any::<[u8; 32]>());
+    let doors = vec![Door::Shut, Door::Closed, Door::Asks, Door::Window];
+    let keys = (
+        vec(any::<[u8; 8]>(), 0..4),
+        any::<[u8; 32]>(),
+        prop::sample::select(doors),
+    );
     let ring = (
         option::of(cluster()),
         any::<u64>(),
@@ -101,23 +116,26 @@ fn hello() -> impl Strategy<Value = Hello> {
         any::<u64>(),
     );
     let board = (vec(any::<u8>(), 0..100), name(), contact());
-    (fresh, ring, board).prop_map(
+    (fresh, ring, keys, board).prop_map(
         |(
-            (versions, nonce, life),
+            (versions, nonce),
             (cluster, established_ms, view, stamp, wall_ms),
+            (kids, share, door),
             (public_key, name, contact),
         )| {
             Hello {
                 versions,
                 nonce,
                 public_key,
-                life: Life(life),
                 cluster_name: name,
                 cluster,
                 established_ms,
                 high_water: Stamp(stamp),
                 wall_ms,
                 view,
+                kids,
+                share,
+                door,
                 contact,
             }
         },
@@ -375,7 +393,10 @@ fn any_message() -> impl Strategy<Value = Message> {
     let write = (any::<u64>(), any::<u64>(), any::<(bool, bool)>(), item());
     prop_oneof![
         hello().prop_map(Message::Hello),
-        vec(any::<u8>(), 0..80).prop_map(|signature| Message::HelloAck { signature }),
+        (vec(any::<u8>(), 0..80), option::of(any::<[u8; 32]>()))
+            .prop_map(|(signature, mac)| Message::HelloAck { signature, mac }),
+        (any::<u64>(), vec(any::<u8>(), 0..80))
+            .prop_map(|(number, sealed)| Message::Rekey { number, sealed }),
         (incarnation(), any::<u16>(), option::of(id())).prop_map(|(board, refuted, second)| {
             Message::Suspect(Suspicion {
                 board,
@@ -425,6 +446,7 @@ fn variant(message: &Message) -> (u8, u8) {
     match message {
         Message::Hello(_) => (0, 0),
         Message::HelloAck { .. } => (1, 0),
+        Message::Rekey { .. } => (17, 0),
         Message::Swim { .. } => (2, 0),
         Message::Suspect(_) => (3, 0),
         Message::RingCall { body, .. } => (4, ring_call_variant(body)),
@@ -520,7 +542,7 @@ fn every_variant_is_drawn() {
     let strategy = any_message();
     let draw = |_| variant(&strategy.new_tree(&mut runner).unwrap().current());
     let drawn: std::collections::BTreeSet<_> = (0..1_000).map(draw).collect();
-    assert_eq!(drawn.len(), 14 + 7 + 7 + 5 + 4 + 5 + 1 + 4, "{drawn:?}");
+    assert_eq!(drawn.len(), 15 + 7 + 7 + 5 + 4 + 5 + 1 + 4, "{drawn:?}");
 }
 
 #[test]
@@ -557,7 +579,7 @@ fn a_key_that_is_empty_or_too_long_is_refused() {
 
 #[test]
 fn reserved_and_unassigned_types_are_reported_by_number() {
-    let known: Vec<u8> = (HELLO..=RANGE_PAGE)
+    let known: Vec<u8> = (HELLO..=REKEY)
         .chain([SYNC_REQUEST, SYNC_RESPONSE, ERROR])
         .collect();
     for kind in 0..=u8::MAX {

@@ -226,7 +226,9 @@ impl Board {
         let Some(seen) = seen.filter(|seen| seen.boot >= self.settings.boot) else {
             return;
         };
-        if (seen.boot, seen.renewal) <= (self.settings.boot, self.detector.me().renewal) {
+        let mine = (self.settings.boot, self.detector.me().renewal);
+        let ours = seen.life == self.settings.life;
+        if (seen.boot, seen.renewal, !ours) <= (mine.0, mine.1, false) {
             return;
         }
         self.settings.boot = seen.boot + 1;
@@ -237,7 +239,8 @@ impl Board {
     /// A clone of this board's card yields: what it told the others about this board gives way.
     pub(in crate::proto::board) fn outlast_clone(&mut self, now: Now, clone: &Contact) {
         let mine = (self.settings.boot, self.detector.me().renewal);
-        if mine < (clone.boot, clone.renewal) {
+        let other = clone.life != self.settings.life;
+        if (mine.0, mine.1, false) < (clone.boot, clone.renewal, other) {
             self.settings.boot = clone.boot + 1;
             self.detector.set_boot(now.time, self.settings.boot);
             self.contact_changed(now);
@@ -687,7 +690,7 @@ impl Board {
                 .as_ref()
                 .and_then(|roster| roster.contact(&member));
             if let Some(contact) = contact {
-                let to = Route::Datagram(contact.endpoint);
+                let to = Route::Datagram(contact.endpoint, member);
                 self.out.transmits.push_back(Transmit {
                     to,
                     bytes: bytes.clone(),

@@ -1,9 +1,35 @@
 //! Further faults of the small world: links that are cut one way, media that write one batch after
-//! the other.
+//! the other, messages that are sent again.
 
 use super::*;
 
+/// What somebody on the LAN saw, and may send again.
+#[derive(Clone)]
+pub(in crate::proto::board) enum Captured {
+    /// To this board.
+    Datagram(usize, Bytes),
+    /// To this end of a stream.
+    Frame(usize, LinkId, Frame),
+}
+
 impl World {
+    pub(in crate::proto::board) fn board(&self, index: usize) -> &Board {
+        let running = self.nodes[index].running.as_ref();
+        &running.expect("it runs").board
+    }
+
+    /// Somebody sends once more what was captured.
+    pub(in crate::proto::board) fn replay(&mut self, captured: Captured) {
+        let (to, delivery) = match captured {
+            Captured::Datagram(to, bytes) => (to, Delivery::Datagram(to, bytes)),
+            Captured::Frame(to, link, frame) => {
+                (to, Delivery::Link(to, link, LinkEvent::Frame(frame)))
+            }
+        };
+        let life = self.nodes[to].life;
+        self.hand_over(life, delivery);
+    }
+
     /// Boards of different groups do not reach each other.
     pub(in crate::proto::board) fn partition(&mut self, groups: &[&[usize]]) {
         for (i, a) in groups.iter().enumerate() {

@@ -1,0 +1,408 @@
+//! The board's keys at work: whom a hello lets in, keys given and taken on links, and the tags of
+//! what goes out and comes in.
+//!
+//! A link whose boards hold a key in common is up, and its frames carry tags. One whose boards hold
+//! none, but may come to hold one (`proto/keyring` says when), carries sealed keys only; whoever
+//! took one keeps it, closes that link and comes again. What is kept goes out by
+//! [`Board::poll_keyring`]; the driver answers with [`Board::handle_keyring`].
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::link::State;
+use super::outbox::{LinkCommand, LinkId, Route, Transmit};
+use super::{Board, Phase, Timer};
+use crate::base::endpoint::SocketAddr;
+use crate::base::id::Id;
+use crate::base::time::Now;
+use crate::proto::keyring::{Admission, Kept, Keys};
+use crate::proto::session::datagram::{Datagrams, Party};
+use crate::proto::session::link::LinkKeys;
+use crate::proto::session::{Believed, HandshakeError, SessionError, Terms};
+use crate::wire::frame::Frame;
+use crate::wire::peer::{Door, Message};
+
+/// Keys of another board remembered on a link.
+const KIDS_MAX: usize = 16;
+/// Frames that are never tagged: they make the keys of those that follow.
+const PLAIN: [u8; 2] = [0x10, 0x11];
+
+/// What a link's hello left for what comes after it.
+#[derive(Debug)]
+pub(super) struct Talk {
+    keys: Option<LinkKeys>,
+    admission: Admission,
+    context: [u8; 32],
+    share: [u8; 32],
+    /// Keys that the other side holds, as far as this one knows.
+    kids: Vec<[u8; 8]>,
+    /// Keys told on this link, and the next number of the other side's.
+    told: u64,
+    heard: u64,
+    /// What this side said of itself with the last: in a ring.
+    settled: bool,
+    /// Where the other side listens.
+    endpoint: SocketAddr,
+}
+
+impl Talk {
+    /// The frame as the other side sent it.
+    pub(super) fn open(&mut self, frame: Frame) -> Result<Frame, SessionError> {
+        match &mut self.keys {
+            Some(keys) => keys.open(frame),
+            None => Err(SessionError::Key),
+        }
+    }
+}
+
+/// Keyrings on their way to the file.
+#[derive(Debug, Default)]
+pub(super) struct Keeping {
+    /// Boards to be met again once it is there.
+    again: VecDeque<(SocketAddr, Id)>,
+    problem: Option<String>,
+    /// Keyrings given to the driver and not answered.
+    under_way: usize,
+}
+
+impl Keeping {
+    fn is_idle(&self) -> bool {
+        self.under_way == 0
+    }
+
+    /// Why the keyring is in memory only.
+    pub(super) fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+}
+
+impl Board {
+    /// The board's keys.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// What the keyring's file is to hold from here on; answered by [`Board::handle_keyring`].
+    pub fn poll_keyring(&mut self) -> Option<Kept> {
+        let kept = self.keys.poll_kept();
+        self.keeping.under_way += usize::from(kept.is_some());
+        kept
+    }
+
+    /// The keyring is in its file, or why it is not.
+    pub fn handle_keyring(&mut self, now: Now, result: Result<(), String>) {
+        self.keeping.problem = result.err();
+        self.keeping.under_way = self.keeping.under_way.saturating_sub(1);
+        if self.keeping.is_idle() {
+            self.meet_all_again(now);
+        }
+        self.settle(now);
+    }
+
+    /// The owner lets a board in that asks, or will.
+    pub fn accept(&mut self, now: Now, id: Id) {
+        if let Some(endpoint) = self.keys.accept(id) {
+            self.open_link(now, endpoint, Some(id));
+        }
+        self.settle(now);
+    }
+
+    /// A transmit as it goes out at this moment: the sequence of a link is that in which frames
+    /// leave. None: its link is gone, or nobody there could verify it.
+    pub fn seal(&mut self, transmit: &Transmit) -> Option<Bytes> {
+        let bytes = &transmit.bytes;
+        match transmit.to {
+            Route::Link(id) => {
+                let link = self.links.links.get_mut(&id)?;
+                let keys = link.talk.as_mut().and_then(|talk| talk.keys.as_mut());
+                match keys.filter(|_| !PLAIN.contains(&bytes[1])) {
+                    Some(keys) => Some(keys.seal(bytes)),
+                    None => Some(bytes.clone()),
+                }
+            }
+            Route::Datagram(_, id) => {
+                let to = self.party(&id)?;
+                let key = &self.keys.keyring().current;
+                Some(self.datagrams.seal(to, key, bytes))
+            }
+        }
+    }
+
+    /// A member's datagram, if it verifies; from whatever address it comes.
+    pub(super) fn open_datagram(&mut self, bytes: &[u8]) -> Option<(Id, Message)> {
+        let frame = Frame::from_datagram(bytes).ok()?;
+        let from = Datagrams::sender(&frame).filter(|id| self.is_member(id))?;
+        let party = self.party(&from)?;
+        let opened = self.datagrams.open(party, self.keys.keyring(), frame);
+        match opened {
+            Ok(frame) => Some((from, Message::from_frame(&frame).ok()?)),
+            Err(error) => {
+                self.frame_refused(error);
+                if error == SessionError::Full {
+                    let roster = self.roster.as_ref();
+                    let is_member = |id: &Id| roster.is_some_and(|roster| roster.has(id));
+                    self.datagrams.retain(is_member);
+                }
+                None
+            }
+        }
+    }
+
+    fn party(&self, id: &Id) -> Option<Party> {
+        let known = self.roster.as_ref().and_then(|roster| roster.contact(id));
+        let contact = known.or_else(|| self.routing.contact(id))?;
+        Some(Party {
+            id: *id,
+            life: contact.life,
+        })
+    }
+
+    pub(super) fn frame_refused(&mut self, error: SessionError) {
+        self.watch.count(match error {
+            SessionError::Key => "frames_of_unknown_key",
+            SessionError::Tag => "frames_with_bad_tag",
+            SessionError::Replay => "frames_replayed",
+            SessionError::Full => "sessions_full",
+        });
+    }
+
+    /// The names of this board's keys, the one it signs with first.
+    pub(super) fn kids(&self) -> Vec<[u8; 8]> {
+        self.keys.keyring().keys().map(|key| key.kid().0).collect()
+    }
+
+    /// It is in a ring of others.
+    fn is_alone(&self) -> bool {
+        let roster = self.roster.as_ref().filter(|_| self.phase == Phase::Joined);
+        roster.is_none_or(|roster| roster.members().count() <= 1)
+    }
+
+    pub(super) fn door(&self, now: Now) -> Door {
+        self.keys.door(now.time, self.is_alone())
+    }
+
+    /// The next message of a hello.
+    pub(super) fn link_hello(&mut self, now: Now, id: LinkId, message: Message) {
+        let Some(link) = self.links.links.get_mut(&id) else {
+            return;
+        };
+        let remote = link.remote;
+        let State::Hello(mut handshake) = std::mem::replace(&mut link.state, State::Opening) else {
+            return;
+        };
+        let hello = match &message {
+            Message::Hello(hello) => Some(hello.clone()),
+            _ => None,
+        };
+        let door = handshake.mine().door;
+        let step = handshake.handle(
+            message,
+            &Terms {
+                signer: self.signer.as_ref(),
+                keyring: self.keys.keyring(),
+                admits: &|hello, key| {
+                    let member = self.is_member(&hello.contact.id);
+                    self.keys.admission(hello, key, door, member).is_some()
+                },
+            },
+        );
+        if let (Err(HandshakeError::Key), Some(hello)) = (&step, hello) {
+            let endpoint = SocketAddr::new(remote.ip(), hello.contact.endpoint.port());
+            self.keys.note_asking(now.time, &hello, endpoint);
+        }
+        if let Some(link) = self.links.links.get_mut(&id) {
+            link.state = State::Hello(handshake);
+        }
+        self.hello_step(now, id, step);
+    }
+
+    fn is_member(&self, id: &Id) -> bool {
+        self.roster.as_ref().is_some_and(|roster| roster.has(id))
+    }
+
+    /// The hello is over: the link is up, or the two may come to hold one key.
+    pub(super) fn link_believed(&mut self, now: Now, id: LinkId, believed: Believed) {
+        let Believed {
+            hello,
+            keys,
+            context,
+        } = believed;
+        let peer = hello.contact.id;
+        let Some(link) = self.links.links.get(&id) else {
+            return;
+        };
+        let State::Hello(handshake) = &link.state else {
+            return;
+        };
+        let endpoint = SocketAddr::new(link.remote.ip(), hello.contact.endpoint.port());
+        let door = handshake.mine().door;
+        let kid = keys.as_ref().map(LinkKeys::kid);
+        let key = kid.and_then(|kid| self.keys.keyring().find(&kid));
+        let member = self.is_member(&peer);
+        let Some(admission) = self.keys.admission(&hello, key, door, member) else {
+            // The keys have changed since its hello.
+            return self.drop_link(now, id, true);
+        };
+        let up = keys.is_some();
+        if let Some(link) = self.links.links.get_mut(&id) {
+            link.talk = Some(Talk {
+                keys,
+                admission,
+                context,
+                share: hello.share,
+                kids: hello.kids.clone(),
+                told: 0,
+                heard: 0,
+                settled: false,
+                endpoint,
+            });
+            if !up {
+                link.state = State::Pairing(peer);
+            }
+        }
+        let unconfirmed = hello.door != Door::Shut;
+        if up {
+            self.keys.came_in(&peer);
+            self.link_up(now, id, hello);
+        }
+        self.tell_key(id, unconfirmed);
+    }
+
+    /// Gives the current key to a board that lacks it, or the owner's word for it.
+    fn tell_key(&mut self, id: LinkId, unconfirmed: bool) {
+        let settled = self.phase == Phase::Joined;
+        let Some(link) = self.links.links.get_mut(&id) else {
+            return;
+        };
+        let Some(talk) = link.talk.as_mut() else {
+            return;
+        };
+        let kid = self.keys.keyring().current.kid().0;
+        let news = !talk.kids.contains(&kid) || (unconfirmed && self.keys.is_confirmed());
+        if !news || talk.admission == Admission::Asked || self.keys.is_open() {
+            return;
+        }
+        talk.settled = settled;
+        let offer = self.keys.offer(settled);
+        let secret = self.keys.secret();
+        let Some(sealed) = secret.seal(&talk.share, &talk.context, talk.told, &offer) else {
+            return self.watch.count("shares_refused");
+        };
+        let number = talk.told;
+        talk.told += 1;
+        if talk.keys.is_some() {
+            talk.kids.push(kid);
+        }
+        self.out.transmits.push_back(Transmit {
+            to: Route::Link(id),
+            bytes: Message::Rekey { number, sealed }.encode(),
+            after: None,
+        });
+    }
+
+    /// Another board told its key.
+    pub(super) fn rekeyed(&mut self, now: Now, id: LinkId, number: u64, sealed: &[u8]) {
+        let Some(talk) = self.links.links.get_mut(&id).and_then(|l| l.talk.as_mut()) else {
+            return;
+        };
+        let secret = self.keys.secret();
+        let opened = match number == talk.heard {
+            true => secret.open(&talk.share, &talk.context, number, sealed),
+            false => None,
+        };
+        let Some(offer) = opened.map(zeroize::Zeroizing::new) else {
+            self.watch.count("keys_malformed");
+            return self.drop_link(now, id, true);
+        };
+        talk.heard += 1;
+        let (how, settled) = (talk.admission, talk.settled);
+        let settled = settled || how == Admission::Member && self.phase == Phase::Joined;
+        let Some((kid, news)) = self.keys.take(now.time, &offer, how, settled) else {
+            self.watch.count("keys_malformed");
+            return self.drop_link(now, id, true);
+        };
+        if let Some(talk) = self.links.links.get_mut(&id).and_then(|l| l.talk.as_mut())
+            && !talk.kids.contains(&kid.0)
+            && talk.kids.len() < KIDS_MAX
+        {
+            talk.kids.push(kid.0);
+        }
+        if news {
+            self.watch.count("keys_taken");
+            self.keys_changed();
+        } else if self.meet_again(id) && self.keeping.is_idle() {
+            self.meet_all_again(now);
+        }
+    }
+
+    /// A link that carries keys only has done what it was for once both hold one: they are to meet
+    /// again. False: it has not.
+    fn meet_again(&mut self, id: LinkId) -> bool {
+        let kid = self.keys.keyring().current.kid().0;
+        let Some(link) = self.links.links.get(&id) else {
+            return false;
+        };
+        match (&link.state, &link.talk) {
+            (State::Pairing(peer), Some(talk)) if talk.kids.contains(&kid) => {
+                self.keeping.again.push_back((talk.endpoint, *peer));
+                self.links.links.remove(&id);
+                self.out.links.push_back(LinkCommand::Close(id));
+                self.out.transmits.retain(|it| it.to != Route::Link(id));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn meet_all_again(&mut self, now: Now) {
+        while let Some((endpoint, id)) = self.keeping.again.pop_front() {
+            if !self.links.is_up(&id) {
+                self.open_link(now, endpoint, Some(id));
+            }
+        }
+    }
+
+    /// This board's key is another, or confirmed: whoever it is linked with hears of it, and those
+    /// it could not speak with are met again once it is kept.
+    fn keys_changed(&mut self) {
+        let links = self.links.links.iter();
+        let links: Vec<LinkId> = links.map(|(id, _)| *id).collect();
+        for id in links {
+            if !self.meet_again(id) {
+                self.tell_key(id, true);
+            }
+        }
+        self.arm_keys();
+    }
+
+    fn arm_keys(&mut self) {
+        if let Some(due) = self.keys.poll_timeout() {
+            self.rearm(due, Timer::Keys);
+        }
+    }
+
+    /// A replaced key may be due to go, and with it the links that were made under it.
+    pub(super) fn keys_due(&mut self, now: Now) {
+        if self.keys.handle_timeout(now.time) {
+            self.drop_stale_links(now);
+        }
+        self.arm_keys();
+    }
+
+    fn drop_stale_links(&mut self, now: Now) {
+        let keyring = self.keys.keyring();
+        let stale = |talk: &Talk| {
+            let kid = talk.keys.as_ref().map(LinkKeys::kid);
+            kid.is_some_and(|kid| keyring.find(&kid).is_none())
+        };
+        let links = self.links.links.iter();
+        let stale: Vec<LinkId> = links
+            .filter(|(_, link)| link.talk.as_ref().is_some_and(stale))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in stale {
+            self.drop_link(now, id, true);
+        }
+    }
+}

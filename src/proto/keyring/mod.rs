@@ -1,0 +1,383 @@
+//! The keyring machine: which keys a board holds, whom it takes one from, whom it gives one to.
+//!
+//! ```text
+//! first start, no key ──draws one──▶ provisional, window open ──10 min──▶ provisional, closed
+//! provisional ──another board's key takes precedence──▶ provisional under that key
+//! provisional ──the owner confirms──▶ confirmed ◀── a key from a file
+//! ```
+//!
+//! Start: a board without a key draws one, so that it always has a ring, be it of one. Boards whose
+//! pairing windows are open and that share no key tell each other theirs, sealed, and agree on the
+//! one that takes precedence: the key of a board that is in a ring before that of one that is in
+//! none, the higher epoch, the higher name. So a crowd of fresh boards ends under one key, and two
+//! rings that meet in their windows likewise; each board passes on what it took.
+//!
+//! Steady state: a member that holds an older key of the ring is given the current one on its next
+//! link. A replaced key is accepted for [`limit::PREVIOUS_KEY_TIME`], from members only.
+//!
+//! Distress: a board that shares no key and comes after the window is remembered as asking, and
+//! given the key once a member let it in; it takes it if it is alone and unconfirmed. Nothing is
+//! persisted here: [`Keys::poll_kept`] says what to keep.
+
+mod kept;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+pub use self::kept::{Kept, KeptError};
+use crate::base::endpoint::{Name, SocketAddr};
+use crate::base::id::Id;
+use crate::base::limit;
+use crate::base::time::Time;
+use crate::security::key::{ClusterKey, Keyring, Kid};
+use crate::security::seal::Secret;
+use crate::wire::peer::{Door, Hello};
+
+/// No key of a higher epoch is taken from a board without an owner's word: it could not be
+/// replaced any more.
+const EPOCH_MAX: u32 = u32::MAX / 2;
+/// The key of clusters that are open is the SHA-256 of this: no secret, but keyed and open boards
+/// have no key in common.
+const OPEN: &[u8] = b"roundel: open cluster";
+
+/// What a board starts with.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The configuration says that the cluster is open.
+    pub open: bool,
+    /// What the keyring's file held.
+    pub kept: Option<Kept>,
+    /// A key from a file.
+    pub given: Option<ClusterKey>,
+    /// What is left of the pairing window.
+    pub window: Duration,
+}
+
+/// How a board came to be at the other end of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It holds a key of this ring, or missed a rotation and is in the roster.
+    Member,
+    /// Both pairing windows are open.
+    Window,
+    /// This board asked and was let in.
+    Asked,
+    /// A member of this ring let it in.
+    Accepted,
+}
+
+/// A key on its way, before it is sealed.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Offer {
+    epoch: u32,
+    secret: [u8; 32],
+    /// It is for accepting only so far.
+    next: bool,
+    confirmed: bool,
+    /// The sender is in a ring.
+    settled: bool,
+    revoked: Vec<Id>,
+}
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.secret);
+    }
+}
+
+/// A board that would come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asking {
+    /// What it calls itself.
+    pub name: Name,
+    /// Where it is.
+    pub endpoint: SocketAddr,
+    /// When it last asked.
+    pub at: Time,
+}
+
+/// The keys of one board.
+#[derive(Debug)]
+pub struct Keys {
+    open: bool,
+    keyring: Keyring,
+    confirmed: bool,
+    window_until: Time,
+    revoked: BTreeSet<Id>,
+    previous_until: Time,
+    secret: Secret,
+    asking: BTreeMap<Id, Asking>,
+    accepted: BTreeSet<Id>,
+    unkept: bool,
+}
+
+impl Keys {
+    /// The keys at a start; two draws of 32 random bytes.
+    pub fn new(origin: Origin, now: Time, drawn: [[u8; 32]; 2]) -> Self {
+        let Origin {
+            open,
+            kept,
+            given,
+            window,
+        } = origin;
+        let before = kept.clone();
+        let kept = match (open, kept, given) {
+            (true, _, _) => Kept {
+                keyring: Keyring::new(ClusterKey::new(0, *Id::of(OPEN).as_bytes())),
+                confirmed: true,
+                revoked: vec![],
+            },
+            (false, kept, Some(given)) => import(kept, given),
+            (false, Some(kept), None) => kept,
+            (false, None, None) => Kept {
+                keyring: Keyring::new(ClusterKey::new(0, drawn[0])),
+                confirmed: false,
+                revoked: vec![],
+            },
+        };
+        Keys {
+            open,
+            unkept: !open && before.as_ref() != Some(&kept),
+            keyring: kept.keyring,
+            confirmed: kept.confirmed,
+            window_until: now + window,
+            revoked: kept.revoked.into_iter().collect(),
+            previous_until: now + limit::PREVIOUS_KEY_TIME,
+            secret: Secret::new(drawn[1]),
+            asking: BTreeMap::new(),
+            accepted: BTreeSet::new(),
+        }
+    }
+
+    /// The keys.
+    pub fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    /// The cluster is open: its key is known to everybody.
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// The owner gave the key, or has confirmed it.
+    pub fn is_confirmed(&self) -> bool {
+        self.confirmed && !self.open
+    }
+
+    /// The secret that others seal for.
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// The pairing window is open for so long.
+    pub fn window_left(&self, now: Time) -> Duration {
+        match self.confirmed {
+            true => Duration::ZERO,
+            false => self.window_until.since(now),
+        }
+    }
+
+    /// What it does with boards that hold none of its keys; `alone`: no other is in its ring.
+    pub fn door(&self, now: Time, alone: bool) -> Door {
+        if self.confirmed {
+            Door::Shut
+        } else if self.window_left(now) > Duration::ZERO {
+            Door::Window
+        } else if alone {
+            Door::Asks
+        } else {
+            Door::Closed
+        }
+    }
+
+    /// How the board of this hello may come in; none: not at all. `key` is the newest that both
+    /// hold, `mine` this board's own door, `is_member` says that the roster has the other.
+    pub fn admission(
+        &self,
+        hello: &Hello,
+        key: Option<&ClusterKey>,
+        mine: Door,
+        is_member: bool,
+    ) -> Option<Admission> {
+        let id = hello.contact.id;
+        if self.revoked.contains(&id) {
+            return None;
+        }
+        let replaced = |key: &ClusterKey| Some(key) == self.keyring.previous.as_ref();
+        if key.is_some_and(|key| !replaced(key)) || (is_member && !self.open) {
+            return Some(Admission::Member);
+        }
+        match (mine, hello.door) {
+            (Door::Window, Door::Window) => Some(Admission::Window),
+            (_, Door::Window | Door::Asks) if self.accepted.contains(&id) => {
+                Some(Admission::Accepted)
+            }
+            (Door::Window | Door::Asks, Door::Closed | Door::Shut) => Some(Admission::Asked),
+            _ => None,
+        }
+    }
+
+    /// A board that was refused at the hello would come in.
+    pub fn note_asking(&mut self, now: Time, hello: &Hello, endpoint: SocketAddr) {
+        let id = hello.contact.id;
+        let asks = matches!(hello.door, Door::Asks | Door::Window);
+        if !asks || self.open || self.revoked.contains(&id) {
+            return;
+        }
+        if self.asking.len() >= limit::ASKING_MAX && !self.asking.contains_key(&id) {
+            let oldest = self.asking.iter().min_by_key(|(_, asking)| asking.at);
+            if let Some(oldest) = oldest.map(|(id, _)| *id) {
+                self.asking.remove(&oldest);
+            }
+        }
+        let asking = Asking {
+            name: hello.contact.name.clone(),
+            endpoint,
+            at: now,
+        };
+        self.asking.insert(id, asking);
+    }
+
+    /// Boards that asked and were not let in, in order of their ids.
+    pub fn asking(&self) -> impl Iterator<Item = (&Id, &Asking)> {
+        self.asking.iter()
+    }
+
+    /// A member lets a board in: where it was when it asked, if it did.
+    pub fn accept(&mut self, id: Id) -> Option<SocketAddr> {
+        if self.accepted.len() >= limit::ACCEPTED_MAX {
+            self.accepted.pop_first();
+        }
+        self.accepted.insert(id);
+        self.asking.get(&id).map(|asking| asking.endpoint)
+    }
+
+    /// A board that was let in has come.
+    pub fn came_in(&mut self, id: &Id) {
+        self.accepted.remove(id);
+        self.asking.remove(id);
+    }
+
+    /// The owner's word: this key is the cluster's. False: it was already.
+    pub fn confirm(&mut self) -> bool {
+        let news = !self.confirmed;
+        self.confirmed = true;
+        self.unkept |= news;
+        news
+    }
+
+    /// What another board is to be told, with no key it holds by that name.
+    pub fn offer(&self, settled: bool) -> Zeroizing<Vec<u8>> {
+        let offer = Offer {
+            epoch: self.keyring.current.epoch(),
+            secret: *self.keyring.current.secret(),
+            next: false,
+            confirmed: self.confirmed,
+            settled,
+            revoked: self.revoked.iter().copied().collect(),
+        };
+        Zeroizing::new(postcard::to_allocvec(&offer).expect("an offer's lengths are known"))
+    }
+
+    /// Another board's key, by its name, and whether it is this board's from here on (or this one
+    /// is confirmed). None: it is no key.
+    pub fn take(
+        &mut self,
+        now: Time,
+        offer: &[u8],
+        how: Admission,
+        settled: bool,
+    ) -> Option<(Kid, bool)> {
+        let offer = postcard::from_bytes::<Offer>(offer).ok()?;
+        let key = ClusterKey::new(offer.epoch, offer.secret);
+        let kid = key.kid();
+        Some((kid, self.weigh(now, key, &offer, how, settled)))
+    }
+
+    fn weigh(
+        &mut self,
+        now: Time,
+        key: ClusterKey,
+        offer: &Offer,
+        how: Admission,
+        settled: bool,
+    ) -> bool {
+        if self.open || key.epoch() > EPOCH_MAX || offer.revoked.len() > limit::REVOKED_MAX {
+            return false;
+        }
+        if key == self.keyring.current {
+            let news = how == Admission::Member && offer.confirmed && !self.confirmed;
+            self.confirmed |= news;
+            self.unkept |= news;
+            return news;
+        }
+        let precedes = {
+            let mine = &self.keyring.current;
+            let theirs = (offer.confirmed, offer.settled, key.epoch(), key.kid());
+            theirs > (self.confirmed, settled, mine.epoch(), mine.kid())
+        };
+        let takes = match how {
+            Admission::Member | Admission::Window => precedes,
+            Admission::Asked => !self.confirmed,
+            Admission::Accepted => false,
+        };
+        if takes {
+            let replaced = std::mem::replace(&mut self.keyring.current, key);
+            self.keyring.previous = Some(replaced);
+            self.keyring.next = None;
+            self.confirmed = offer.confirmed;
+            self.previous_until = now + limit::PREVIOUS_KEY_TIME;
+            self.unkept = true;
+        }
+        takes
+    }
+
+    /// What is to be kept, if it has changed.
+    pub fn poll_kept(&mut self) -> Option<Kept> {
+        std::mem::take(&mut self.unkept).then(|| self.kept())
+    }
+
+    /// What a file is to hold.
+    fn kept(&self) -> Kept {
+        Kept {
+            keyring: self.keyring.clone(),
+            confirmed: self.confirmed,
+            revoked: self.revoked.iter().copied().collect(),
+        }
+    }
+
+    /// Time passes: the replaced key goes. True: it has gone.
+    pub fn handle_timeout(&mut self, now: Time) -> bool {
+        let due = self.keyring.previous.is_some() && now >= self.previous_until;
+        if due {
+            self.keyring.previous = None;
+            self.unkept = true;
+        }
+        due
+    }
+
+    /// When [`Keys::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        (self.keyring.previous.as_ref()).map(|_| self.previous_until)
+    }
+}
+
+/// A key from a file is the cluster's, unless it was replaced since: files stay where they are
+/// while keys are rotated.
+fn import(kept: Option<Kept>, given: ClusterKey) -> Kept {
+    match kept {
+        Some(kept) if kept.confirmed && kept.keyring.current.epoch() > given.epoch() => kept,
+        Some(kept) if kept.keyring.current == given => Kept {
+            confirmed: true,
+            ..kept
+        },
+        _ => Kept {
+            keyring: Keyring::new(given),
+            confirmed: true,
+            revoked: vec![],
+        },
+    }
+}
