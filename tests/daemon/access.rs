@@ -155,7 +155,9 @@ fn a_key_of_another_cluster_is_refused_and_one_is_not_asked_for_where_there_is_n
             code == Some(5) && said.contains("this cluster's key"),
             "{said}"
         );
-        let keyless = Daemon::start(&place.directory.path().join("keyless"), &[]);
+        fs::write(place.config(), "open = true\n").expect("it is ours");
+        let (data, config) = (place.directory.path().join("open"), place.config());
+        let keyless = Daemon::start(&data, &["--config", file(&config)]);
         let (code, said) = put(&keyless);
         assert!(code == Some(5) && said.contains("it has no key"), "{said}");
     });
