@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::endpoint::{Name, SocketAddr};
 use super::id::Id;
 use super::item::{Item, Key, Value};
+use super::keys::KeyView;
 use super::member::{Cluster, ClusterId, RingMode, Standing};
 use super::version::Version;
 
@@ -118,6 +119,22 @@ pub enum Call {
         /// Which one.
         id: Id,
     },
+    /// How this board stands with the cluster's keys. Answered by [`Reply::Keys`].
+    KeyState,
+    /// Lets a board in that holds no key of the cluster. Answered by [`Reply::Keys`].
+    Accept {
+        /// Which one.
+        id: Id,
+    },
+    /// The key that the boards agreed on is the cluster's: whoever has none is a stranger from
+    /// here on. Answered by [`Reply::Keys`].
+    Confirm,
+    /// Replaces the cluster's key, once the members that are there hold the next. Answered by
+    /// [`Reply::Keys`].
+    Rotate {
+        /// A board that does not get it, and is struck from the roster.
+        without: Option<Id>,
+    },
     /// Everything the board knows about itself and its ring. Answered by [`Reply::Overview`].
     Overview,
     /// Hands a JSON-RPC message to the service of another board. Answered by [`Reply::Relayed`].
@@ -167,6 +184,8 @@ pub struct Finger {
 /// The reply to a [`Call`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
+    /// To what has to do with keys.
+    Keys(Box<KeyView>),
     /// To put and remove.
     Written {
         /// The board that owns the key.

@@ -214,6 +214,8 @@ pub const SEQUENCE_WINDOW: u64 = 1_024;
 pub const PAIRING_TIME: Duration = Duration::from_secs(600);
 /// The key before the current one is accepted for this long, for boards that were away.
 pub const PREVIOUS_KEY_TIME: Duration = Duration::from_secs(24 * 3_600);
+/// After a revocation it goes after this already: the revoked board holds it.
+pub const REVOKED_KEY_TIME: Duration = Duration::from_secs(30);
 /// Boards remembered that asked to be let in.
 pub const ASKING_MAX: usize = 64;
 /// Boards let in whose link has not come yet.

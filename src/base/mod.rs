@@ -10,6 +10,7 @@ pub mod endpoint;
 pub mod hint;
 pub mod id;
 pub mod item;
+pub mod keys;
 pub mod limit;
 pub mod member;
 pub mod owner;

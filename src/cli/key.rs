@@ -5,7 +5,11 @@ use clap::Subcommand;
 use super::failure::Failure;
 use super::out::Out;
 
+pub mod file;
+pub mod ring;
 pub mod token;
+
+use ring::Ask;
 
 /// Arguments of `roundel key`.
 #[derive(Debug, clap::Args)]
@@ -16,6 +20,22 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Make a key, in a file for every board of a cluster.
+    New(file::NewArgs),
+    /// Show which key a board signs with, by name, and which boards ask to come in.
+    Show(ring::PlainArgs),
+    /// Replace the key, while everybody goes on.
+    Rotate(ring::PlainArgs),
+    /// Replace the key without a board, which is struck off and cannot come back.
+    Revoke(ring::BoardArgs),
+    /// Let a board in that holds no key of the cluster.
+    Accept(ring::BoardArgs),
+    /// Make the key that the boards agreed on the cluster's: strangers only read from then on.
+    Confirm(ring::PlainArgs),
+    /// Put a key where a board takes it at its next start.
+    Import(file::ImportArgs),
+    /// Write the current key of a board to a file.
+    Export(file::ExportArgs),
     /// Make a token: what a script shows in place of the key.
     Token(token::Args),
 }
@@ -25,6 +45,9 @@ impl Args {
     pub fn json(&self) -> bool {
         match &self.verb {
             Verb::Token(args) => args.json,
+            Verb::Show(args) | Verb::Rotate(args) | Verb::Confirm(args) => args.client.json,
+            Verb::Revoke(args) | Verb::Accept(args) => args.client.json,
+            Verb::New(_) | Verb::Import(_) | Verb::Export(_) => false,
         }
     }
 }
@@ -33,8 +56,17 @@ impl Args {
 ///
 /// # Errors
 /// Its [`Failure`].
-pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
-    match &args.verb {
-        Verb::Token(args) => token::run(args, out),
-    }
+pub async fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
+    let ask = match &args.verb {
+        Verb::New(args) => return file::new(args, out),
+        Verb::Import(args) => return file::import(args, out),
+        Verb::Export(args) => return file::export(args, out),
+        Verb::Token(args) => return token::run(args, out),
+        Verb::Show(args) => Ask::Show(args),
+        Verb::Rotate(args) => Ask::Rotate(args),
+        Verb::Confirm(args) => Ask::Confirm(args),
+        Verb::Accept(args) => Ask::Accept(args),
+        Verb::Revoke(args) => Ask::Revoke(args),
+    };
+    ring::run(ask, out).await
 }

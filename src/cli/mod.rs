@@ -175,7 +175,6 @@ impl Verb {
             Verb::Run(args) => return run::run(args),
             Verb::Completions(args) => return completions::run(&args, out),
             Verb::Man(args) => return man::run(&args, out),
-            Verb::Key(args) => return key::run(&args, out),
             _ => {}
         }
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -202,7 +201,8 @@ impl Verb {
                 Verb::Export(args) => export::run(args, out).await,
                 Verb::Import(args) => import::run(args, out).await,
                 Verb::Demo(args) => demo::run(args, out).await,
-                Verb::Run(_) | Verb::Completions(_) | Verb::Man(_) | Verb::Key(_) => {
+                Verb::Key(args) => key::run(&args, out).await,
+                Verb::Run(_) | Verb::Completions(_) | Verb::Man(_) => {
                     unreachable!("these verbs need no event loop and have returned")
                 }
             }

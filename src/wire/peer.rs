@@ -38,6 +38,7 @@ const READ: u8 = 0x17;
 const READ_REPLY: u8 = 0x18;
 const RANGE_PAGE: u8 = 0x19;
 const REKEY: u8 = 0x1a;
+const REKEYED: u8 = 0x1b;
 const ERROR: u8 = 0x1f;
 
 /// A message between boards.
@@ -72,6 +73,11 @@ pub enum Message {
         number: u64,
         /// As `security/seal` makes it.
         sealed: Vec<u8>,
+    },
+    /// 0x1b: the sender holds this key, on stable storage.
+    Rekeyed {
+        /// Its name.
+        kid: [u8; 8],
     },
     /// 0x12 subtype 2: the sender votes a board suspect.
     Suspect(Suspicion),
@@ -534,6 +540,9 @@ impl Message {
                 let (number, sealed) = read(payload, kind)?;
                 Message::Rekey { number, sealed }
             }
+            REKEYED => Message::Rekeyed {
+                kid: read(payload, kind)?,
+            },
             SWIM => read_swim(&frame.payload, kind)?,
             RING_CALL => {
                 let (call, body) = read(payload, kind)?;
@@ -597,6 +606,7 @@ impl Message {
             Message::Hello(hello) => (HELLO, write(hello)),
             Message::HelloAck { signature, mac } => (HELLO_ACK, write(&(signature, mac))),
             Message::Rekey { number, sealed } => (REKEY, write(&(number, sealed))),
+            Message::Rekeyed { kid } => (REKEYED, write(kid)),
             Message::Swim {
                 view,
                 wall_ms,

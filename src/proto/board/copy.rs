@@ -104,7 +104,8 @@ impl Board {
             | Message::Suspect(_)
             | Message::Hello(_)
             | Message::HelloAck { .. }
-            | Message::Rekey { .. } => {
+            | Message::Rekey { .. }
+            | Message::Rekeyed { .. } => {
                 self.watch.count("frames_misplaced");
             }
         }

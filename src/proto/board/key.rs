@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::link::State;
 use super::outbox::{LinkCommand, LinkId, Route, Transmit};
-use super::{Board, Phase, Timer};
+use super::{Board, Phase};
 use crate::base::endpoint::SocketAddr;
 use crate::base::id::Id;
 use crate::base::time::Now;
@@ -42,6 +42,8 @@ pub(super) struct Talk {
     heard: u64,
     /// What this side said of itself with the last: in a ring.
     settled: bool,
+    /// The key it told last, and whether it said that it is confirmed.
+    last: Option<([u8; 8], bool)>,
     /// Where the other side listens.
     endpoint: SocketAddr,
 }
@@ -61,13 +63,15 @@ impl Talk {
 pub(super) struct Keeping {
     /// Boards to be met again once it is there.
     again: VecDeque<(SocketAddr, Id)>,
+    /// Keys to be confirmed to whoever gave them, once they are there.
+    held: VecDeque<(LinkId, [u8; 8])>,
     problem: Option<String>,
     /// Keyrings given to the driver and not answered.
     under_way: usize,
 }
 
 impl Keeping {
-    fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.under_way == 0
     }
 
@@ -96,14 +100,8 @@ impl Board {
         self.keeping.under_way = self.keeping.under_way.saturating_sub(1);
         if self.keeping.is_idle() {
             self.meet_all_again(now);
-        }
-        self.settle(now);
-    }
-
-    /// The owner lets a board in that asks, or will.
-    pub fn accept(&mut self, now: Now, id: Id) {
-        if let Some(endpoint) = self.keys.accept(id) {
-            self.open_link(now, endpoint, Some(id));
+            self.say_held();
+            self.rekey_held(now, self.me, [0; 8]);
         }
         self.settle(now);
     }
@@ -255,6 +253,7 @@ impl Board {
                 told: 0,
                 heard: 0,
                 settled: false,
+                last: None,
                 endpoint,
             });
             if !up {
@@ -270,8 +269,9 @@ impl Board {
     }
 
     /// Gives the current key to a board that lacks it, or the owner's word for it.
-    fn tell_key(&mut self, id: LinkId, unconfirmed: bool) {
+    pub(super) fn tell_key(&mut self, id: LinkId, unconfirmed: bool) {
         let settled = self.phase == Phase::Joined;
+        let next = self.rotation.is_some();
         let Some(link) = self.links.links.get_mut(&id) else {
             return;
         };
@@ -280,18 +280,24 @@ impl Board {
         };
         let kid = self.keys.keyring().current.kid().0;
         let news = !talk.kids.contains(&kid) || (unconfirmed && self.keys.is_confirmed());
-        if !news || talk.admission == Admission::Asked || self.keys.is_open() {
+        let next = next && talk.keys.is_some();
+        let said = Some((kid, self.keys.is_confirmed()));
+        if !(next || news && talk.last != said)
+            || talk.admission == Admission::Asked
+            || self.keys.is_open()
+        {
             return;
         }
         talk.settled = settled;
-        let offer = self.keys.offer(settled);
+        talk.last = said;
+        let offer = self.keys.offer(settled, next);
         let secret = self.keys.secret();
         let Some(sealed) = secret.seal(&talk.share, &talk.context, talk.told, &offer) else {
             return self.watch.count("shares_refused");
         };
         let number = talk.told;
         talk.told += 1;
-        if talk.keys.is_some() {
+        if talk.keys.is_some() && !next {
             talk.kids.push(kid);
         }
         self.out.transmits.push_back(Transmit {
@@ -318,6 +324,7 @@ impl Board {
         talk.heard += 1;
         let (how, settled) = (talk.admission, talk.settled);
         let settled = settled || how == Admission::Member && self.phase == Phase::Joined;
+        let (before, confirmed) = (self.kids(), self.keys.is_confirmed());
         let Some((kid, news)) = self.keys.take(now.time, &offer, how, settled) else {
             self.watch.count("keys_malformed");
             return self.drop_link(now, id, true);
@@ -330,8 +337,21 @@ impl Board {
         }
         if news {
             self.watch.count("keys_taken");
-            self.keys_changed();
-        } else if self.meet_again(id) && self.keeping.is_idle() {
+            // In a rotation whoever began it tells everybody by itself.
+            let known = before.contains(&kid.0) || self.keys.keyring().current.kid() != kid;
+            match known && confirmed == self.keys.is_confirmed() {
+                true => self.keys_moved(now),
+                false => self.keys_changed(now),
+            }
+        }
+        if self.keys.keyring().find(&kid).is_some() {
+            self.keeping.held.push_back((id, kid.0));
+            self.say_held();
+        }
+        if news {
+            return;
+        }
+        if self.meet_again(id) && self.keeping.is_idle() {
             self.meet_all_again(now);
         }
     }
@@ -355,6 +375,23 @@ impl Board {
         }
     }
 
+    /// Tells who gave them the keys that are in the file.
+    fn say_held(&mut self) {
+        if !self.keeping.is_idle() || self.keys.is_unkept() {
+            return;
+        }
+        while let Some((id, kid)) = self.keeping.held.pop_front() {
+            let link = self.links.links.get(&id);
+            if matches!(link.map(|link| &link.state), Some(State::Up(_))) {
+                self.out.transmits.push_back(Transmit {
+                    to: Route::Link(id),
+                    bytes: Message::Rekeyed { kid }.encode(),
+                    after: None,
+                });
+            }
+        }
+    }
+
     fn meet_all_again(&mut self, now: Now) {
         while let Some((endpoint, id)) = self.keeping.again.pop_front() {
             if !self.links.is_up(&id) {
@@ -363,9 +400,8 @@ impl Board {
         }
     }
 
-    /// This board's key is another, or confirmed: whoever it is linked with hears of it, and those
-    /// it could not speak with are met again once it is kept.
-    fn keys_changed(&mut self) {
+    /// Everybody this board is linked with hears of its key, or is met again under it.
+    pub(super) fn pass_on_key(&mut self) {
         let links = self.links.links.iter();
         let links: Vec<LinkId> = links.map(|(id, _)| *id).collect();
         for id in links {
@@ -373,24 +409,9 @@ impl Board {
                 self.tell_key(id, true);
             }
         }
-        self.arm_keys();
     }
 
-    fn arm_keys(&mut self) {
-        if let Some(due) = self.keys.poll_timeout() {
-            self.rearm(due, Timer::Keys);
-        }
-    }
-
-    /// A replaced key may be due to go, and with it the links that were made under it.
-    pub(super) fn keys_due(&mut self, now: Now) {
-        if self.keys.handle_timeout(now.time) {
-            self.drop_stale_links(now);
-        }
-        self.arm_keys();
-    }
-
-    fn drop_stale_links(&mut self, now: Now) {
+    pub(super) fn drop_stale_links(&mut self, now: Now) {
         let keyring = self.keys.keyring();
         let stale = |talk: &Talk| {
             let kid = talk.keys.as_ref().map(LinkKeys::kid);

@@ -92,6 +92,11 @@ impl Links {
         self.contacts.get(id).cloned()
     }
 
+    /// The link that frames for a board go by.
+    pub(super) fn link_to(&self, id: &Id) -> Option<LinkId> {
+        self.up.get(id).copied()
+    }
+
     pub(super) fn peers(&self) -> Vec<Id> {
         self.up.keys().copied().collect()
     }
@@ -317,6 +322,7 @@ impl Board {
                 self.detector.heard(now.time, &peer);
                 match message {
                     Message::Rekey { number, sealed } => self.rekeyed(now, id, number, &sealed),
+                    Message::Rekeyed { kid } => self.rekey_held(now, peer, kid),
                     message => self.handle_message(now, peer, message),
                 }
             }

@@ -25,6 +25,7 @@ mod outbox;
 mod overview;
 mod pace;
 mod pointers;
+mod rotation;
 mod routing;
 mod scan;
 #[cfg(test)]
@@ -153,6 +154,7 @@ enum Timer {
     Comparison(u64),
     HintReview,
     Keys,
+    Rotation,
 }
 
 /// What a load was for.
@@ -235,6 +237,7 @@ pub struct Board {
     links: link::Links,
     keys: Keys,
     keeping: key::Keeping,
+    rotation: Option<rotation::Rotation>,
     datagrams: Datagrams,
     gossip: gossip::Gossip,
     membership: membership::Membership,
@@ -274,6 +277,7 @@ impl Board {
             ),
             keys: Keys::new(origin, now.time, [rng.random(), rng.random()]),
             keeping: key::Keeping::default(),
+            rotation: None,
             datagrams: Datagrams::new(party),
             settings,
             signer,
@@ -402,6 +406,10 @@ impl Board {
             Call::Leave(LeaveMode::Orderly) => self.leave(now, Some(id)),
             Call::Leave(LeaveMode::Immediate) => self.leave_immediately(now).map(Some),
             Call::Forget { id } => self.forget(now, &id).map(Some),
+            Call::KeyState => Ok(Some(self.key_state(now))),
+            Call::Accept { id } => self.accept(now, id).map(Some),
+            Call::Confirm => self.confirm(now).map(Some),
+            Call::Rotate { without } => self.rotate(now, id, without),
             Call::Relay { dest, request } => self.relay(now, id, dest, request),
         }
     }
@@ -500,6 +508,7 @@ impl Board {
                 Timer::AntiEntropy => self.sync_round(now),
                 Timer::Comparison(operation) => self.comparison_late(now, operation),
                 Timer::Keys => self.keys_due(now),
+                Timer::Rotation => self.rotation_due(now),
             }
         }
         self.settle(now);

@@ -81,7 +81,7 @@ fn a_board_that_comes_after_the_window_stays_outside_until_it_is_let_in() {
     let id = world.nodes[2].id;
     let asking: Vec<Id> = world.board(0).keys().asking().map(|(id, _)| *id).collect();
     assert_eq!(asking, [id]);
-    world.with_board(0, |board, now| board.accept(now, id));
+    world.ask(0, Call::Accept { id }).unwrap();
     world.run_for(SECOND * 5);
     (0..3).for_each(|index| world.announce(index));
     world.run_for(SECOND * 10);
@@ -160,4 +160,155 @@ fn nothing_captured_is_accepted_when_it_is_sent_again() {
         world.replay(it.clone());
     }
     assert_eq!(counted(&mut world) - before, 2 * again.len() as u64);
+}
+
+fn rotate(world: &mut World, at: usize, without: Option<usize>) -> crate::base::keys::KeyView {
+    let without = without.map(|index| world.nodes[index].id);
+    match world.ask(at, Call::Rotate { without }) {
+        Ok(Reply::Keys(view)) => *view,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_key_is_replaced_while_calls_go_on() {
+    let mut world = World::new(5);
+    world.start_all();
+    world.run_for(SECOND * 4);
+    let before = current(&world, 0);
+    let call = world.call(0, Call::Rotate { without: None });
+    for round in 0..40 {
+        world.put(round % 5, &format!("k{round}"), "v").unwrap();
+    }
+    world.run_for(SECOND);
+    let reply = world.reply(call).unwrap();
+    assert!(
+        matches!(reply, Ok(Reply::Keys(view)) if view.waiting.is_empty() && view.current.epoch == 1)
+    );
+    assert_ne!(current(&world, 0), before);
+    assert!(is_one_ring(&mut world, &[0, 1, 2, 3, 4]));
+    for index in 0..5 {
+        let kept = world.nodes[index].medium.keyring.as_ref().unwrap();
+        assert_eq!(kept.keyring.current.kid(), current(&world, 0));
+        assert_eq!(
+            kept.keyring.previous.as_ref().map(ClusterKey::kid),
+            Some(before)
+        );
+        assert_eq!(kept.keyring.next, None);
+    }
+    // A day later the replaced key is gone, and the ring is whole.
+    world.run_for(SECOND * 10);
+    for index in 0..5 {
+        world.with_board(index, |board, now| {
+            let later = Now {
+                time: now.time + limit::PREVIOUS_KEY_TIME,
+                ..now
+            };
+            board.keys_due(later);
+        });
+        assert_eq!(world.board(index).keys().keyring().previous, None);
+    }
+    world.run_for(SECOND * 5);
+    assert!(is_one_ring(&mut world, &[0, 1, 2, 3, 4]));
+    world.put(3, "later", "v").unwrap();
+}
+
+#[test]
+fn a_board_that_was_away_is_given_the_key_when_it_returns() {
+    let mut world = World::new(4);
+    world.start_all();
+    world.run_for(SECOND * 4);
+    world.kill(3);
+    world.run_for(SECOND * 5);
+    // Twice, and the first key is gone: its identity is what lets it in.
+    rotate(&mut world, 0, None);
+    rotate(&mut world, 1, None);
+    world.run_for(SECOND);
+    // The image's key is the one it was flashed with; what it kept counts.
+    world.start(3);
+    world.run_for(SECOND * 15);
+    assert!(is_one_ring(&mut world, &[0, 1, 2, 3]));
+    assert_eq!(world.board(3).keys().keyring().current.epoch(), 2);
+}
+
+#[test]
+fn sides_of_a_partition_agree_on_one_key_once_it_heals() {
+    let mut world = World::new(5);
+    world.start_all();
+    world.run_for(SECOND * 4);
+    world.partition(&[&[0, 1, 2], &[3, 4]]);
+    world.run_for(SECOND * 6);
+    rotate(&mut world, 0, None);
+    rotate(&mut world, 4, None);
+    assert_ne!(current(&world, 0), current(&world, 4));
+    world.heal();
+    world.run_for(SECOND * 30);
+    assert!(is_one_ring(&mut world, &[0, 1, 2, 3, 4]));
+}
+
+#[test]
+fn a_revoked_board_is_out_at_once_and_cannot_come_back() {
+    let mut world = World::new(4);
+    world.start_all();
+    world.run_for(SECOND * 4);
+    world.put(0, "k", "v").unwrap();
+    let stolen = world.nodes[3].id;
+    let view = rotate(&mut world, 0, Some(3));
+    assert_eq!(view.revoked, [stolen]);
+    world.run_for(SECOND * 10);
+    assert!(is_one_ring(&mut world, &[0, 1, 2]));
+    for _ in 0..3 {
+        (0..4).for_each(|index| world.announce(index));
+        world.run_for(SECOND * 20);
+    }
+    world.kill(3);
+    world.start(3);
+    world.run_for(SECOND * 30);
+    assert!(is_one_ring(&mut world, &[0, 1, 2]));
+    assert_ne!(current(&world, 3), current(&world, 0));
+    assert_eq!(world.get(1, "k").as_deref(), Ok("\"v\""));
+    // The same card under a fresh identity holds the replaced key, which opens nothing either.
+    world.kill(3);
+    let pkcs8 = crate::security::identity::Identity::generate().unwrap();
+    world.change_identity(3, pkcs8);
+    world.start(3);
+    world.run_for(SECOND * 30);
+    assert!(is_one_ring(&mut world, &[0, 1, 2]));
+    // Nobody lets it in by mistake, and a restart of the others forgets nothing.
+    let refused = world.ask(0, Call::Accept { id: stolen });
+    assert!(matches!(refused, Err(CallError::Invalid(_))), "{refused:?}");
+    for index in 0..3 {
+        assert!(
+            world.nodes[index]
+                .medium
+                .keyring
+                .as_ref()
+                .unwrap()
+                .revoked
+                .contains(&stolen)
+        );
+    }
+}
+
+#[test]
+fn the_owners_word_ends_pairing_on_every_board() {
+    let mut world = pairing(3);
+    world.run_for(SECOND);
+    assert!(is_one_ring(&mut world, &[0, 1, 2]));
+    let answer = world.ask(1, Call::Confirm).unwrap();
+    assert!(
+        matches!(answer, Reply::Keys(view) if view.access == crate::base::access::Access::Keyed)
+    );
+    world.run_for(SECOND);
+    for index in 0..3 {
+        assert!(world.board(index).keys().is_confirmed(), "board {index}");
+        assert!(
+            world.nodes[index]
+                .medium
+                .keyring
+                .as_ref()
+                .unwrap()
+                .confirmed
+        );
+    }
 }

@@ -107,6 +107,8 @@ pub struct Keys {
     confirmed: bool,
     window_until: Time,
     revoked: BTreeSet<Id>,
+    /// The key that comes next leaves a board out.
+    revoking: bool,
     previous_until: Time,
     secret: Secret,
     asking: BTreeMap<Id, Asking>,
@@ -145,6 +147,7 @@ impl Keys {
             confirmed: kept.confirmed,
             window_until: now + window,
             revoked: kept.revoked.into_iter().collect(),
+            revoking: false,
             previous_until: now + limit::PREVIOUS_KEY_TIME,
             secret: Secret::new(drawn[1]),
             asking: BTreeMap::new(),
@@ -270,11 +273,15 @@ impl Keys {
     }
 
     /// What another board is to be told, with no key it holds by that name.
-    pub fn offer(&self, settled: bool) -> Zeroizing<Vec<u8>> {
+    ///
+    /// With `next`, it is the next key, if there is one.
+    pub fn offer(&self, settled: bool, next: bool) -> Zeroizing<Vec<u8>> {
+        let coming = self.keyring.next.as_ref().filter(|_| next);
+        let key = coming.unwrap_or(&self.keyring.current);
         let offer = Offer {
-            epoch: self.keyring.current.epoch(),
-            secret: *self.keyring.current.secret(),
-            next: false,
+            epoch: key.epoch(),
+            secret: *key.secret(),
+            next: coming.is_some(),
             confirmed: self.confirmed,
             settled,
             revoked: self.revoked.iter().copied().collect(),
@@ -308,8 +315,15 @@ impl Keys {
         if self.open || key.epoch() > EPOCH_MAX || offer.revoked.len() > limit::REVOKED_MAX {
             return false;
         }
+        let member = how == Admission::Member;
+        if member {
+            self.note_revoked(now, &offer.revoked);
+        }
+        if offer.next {
+            return member && self.note_next(key);
+        }
         if key == self.keyring.current {
-            let news = how == Admission::Member && offer.confirmed && !self.confirmed;
+            let news = member && offer.confirmed && !self.confirmed;
             self.confirmed |= news;
             self.unkept |= news;
             return news;
@@ -325,14 +339,84 @@ impl Keys {
             Admission::Accepted => false,
         };
         if takes {
+            let revoking = std::mem::take(&mut self.revoking);
             let replaced = std::mem::replace(&mut self.keyring.current, key);
             self.keyring.previous = Some(replaced);
             self.keyring.next = None;
             self.confirmed = offer.confirmed;
-            self.previous_until = now + limit::PREVIOUS_KEY_TIME;
+            self.previous_until = now + previous_time(revoking);
             self.unkept = true;
         }
         takes
+    }
+
+    /// Boards that a member says are not to be let in again.
+    fn note_revoked(&mut self, now: Time, told: &[Id]) {
+        let before = self.revoked.len();
+        self.revoked.extend(told.iter().copied());
+        while self.revoked.len() > limit::REVOKED_MAX {
+            self.revoked.pop_first();
+        }
+        if self.revoked.len() > before {
+            self.revoking = true;
+            self.unkept = true;
+            if self.keyring.previous.is_some() {
+                self.previous_until = self.previous_until.min(now + limit::REVOKED_KEY_TIME);
+            }
+        }
+    }
+
+    fn note_next(&mut self, key: ClusterKey) -> bool {
+        let above = |other: &ClusterKey| (key.epoch(), key.kid()) > (other.epoch(), other.kid());
+        let news = above(&self.keyring.current) && self.keyring.next.as_ref().is_none_or(above);
+        if news {
+            self.keyring.next = Some(key);
+            self.unkept = true;
+        }
+        news
+    }
+
+    /// Draws the next key, which `without` does not get.
+    pub fn begin(&mut self, random: [u8; 32], without: Option<Id>) -> Kid {
+        if let Some(id) = without {
+            self.revoked.insert(id);
+            self.revoking = true;
+            self.asking.remove(&id);
+            self.accepted.remove(&id);
+        }
+        let newest = self.keyring.keys().map(ClusterKey::epoch).max();
+        let key = ClusterKey::new(newest.unwrap_or(0).saturating_add(1), random);
+        let kid = key.kid();
+        self.keyring.next = Some(key);
+        self.unkept = true;
+        kid
+    }
+
+    /// The next key is the current one. False: there was none.
+    pub fn advance(&mut self, now: Time) -> bool {
+        let Some(next) = self.keyring.next.take() else {
+            return false;
+        };
+        let revoking = std::mem::take(&mut self.revoking);
+        self.keyring.previous = Some(std::mem::replace(&mut self.keyring.current, next));
+        self.previous_until = now + previous_time(revoking);
+        self.unkept = true;
+        true
+    }
+
+    /// Boards that are not let in again, in order.
+    pub fn revoked(&self) -> impl Iterator<Item = &Id> {
+        self.revoked.iter()
+    }
+
+    /// The board is not let in again.
+    pub fn is_revoked(&self, id: &Id) -> bool {
+        self.revoked.contains(id)
+    }
+
+    /// Something is to be kept that [`Keys::poll_kept`] has not told yet.
+    pub fn is_unkept(&self) -> bool {
+        self.unkept
     }
 
     /// What is to be kept, if it has changed.
@@ -362,6 +446,13 @@ impl Keys {
     /// When [`Keys::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Time> {
         (self.keyring.previous.as_ref()).map(|_| self.previous_until)
+    }
+}
+
+fn previous_time(revoking: bool) -> Duration {
+    match revoking {
+        true => limit::REVOKED_KEY_TIME,
+        false => limit::PREVIOUS_KEY_TIME,
     }
 }
 

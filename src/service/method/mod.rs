@@ -8,6 +8,7 @@
 
 mod argument;
 mod bucket;
+mod key;
 mod ring;
 mod shape;
 mod state;
@@ -115,7 +116,7 @@ pub struct Table {
 impl Table {
     /// The product's methods.
     pub fn standard() -> Self {
-        Table::of([ring::METHODS, bucket::METHODS, state::METHODS].concat())
+        Table::of([ring::METHODS, bucket::METHODS, state::METHODS, key::METHODS].concat())
     }
 
     /// A table of just these methods.

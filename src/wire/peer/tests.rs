@@ -397,6 +397,7 @@ fn any_message() -> impl Strategy<Value = Message> {
             .prop_map(|(signature, mac)| Message::HelloAck { signature, mac }),
         (any::<u64>(), vec(any::<u8>(), 0..80))
             .prop_map(|(number, sealed)| Message::Rekey { number, sealed }),
+        any::<[u8; 8]>().prop_map(|kid| Message::Rekeyed { kid }),
         (incarnation(), any::<u16>(), option::of(id())).prop_map(|(board, refuted, second)| {
             Message::Suspect(Suspicion {
                 board,
@@ -447,6 +448,7 @@ fn variant(message: &Message) -> (u8, u8) {
         Message::Hello(_) => (0, 0),
         Message::HelloAck { .. } => (1, 0),
         Message::Rekey { .. } => (17, 0),
+        Message::Rekeyed { .. } => (18, 0),
         Message::Swim { .. } => (2, 0),
         Message::Suspect(_) => (3, 0),
         Message::RingCall { body, .. } => (4, ring_call_variant(body)),
@@ -542,7 +544,7 @@ fn every_variant_is_drawn() {
     let strategy = any_message();
     let draw = |_| variant(&strategy.new_tree(&mut runner).unwrap().current());
     let drawn: std::collections::BTreeSet<_> = (0..1_000).map(draw).collect();
-    assert_eq!(drawn.len(), 15 + 7 + 7 + 5 + 4 + 5 + 1 + 4, "{drawn:?}");
+    assert_eq!(drawn.len(), 16 + 7 + 7 + 5 + 4 + 5 + 1 + 4, "{drawn:?}");
 }
 
 #[test]
@@ -579,7 +581,7 @@ fn a_key_that_is_empty_or_too_long_is_refused() {
 
 #[test]
 fn reserved_and_unassigned_types_are_reported_by_number() {
-    let known: Vec<u8> = (HELLO..=REKEY)
+    let known: Vec<u8> = (HELLO..=REKEYED)
         .chain([SYNC_REQUEST, SYNC_RESPONSE, ERROR])
         .collect();
     for kind in 0..=u8::MAX {

@@ -18,6 +18,18 @@ impl World {
         &running.expect("it runs").board
     }
 
+    /// The board's card gets another identity, and keeps the keys it holds.
+    pub(in crate::proto::board) fn change_identity(&mut self, index: usize, pkcs8: Vec<u8>) {
+        let node = &mut self.nodes[index];
+        node.id = Identity::from_pkcs8(&pkcs8).unwrap().id();
+        node.pkcs8 = pkcs8;
+        let keyring = node.medium.keyring.take();
+        node.medium = Medium {
+            keyring,
+            ..Medium::default()
+        };
+    }
+
     /// Somebody sends once more what was captured.
     pub(in crate::proto::board) fn replay(&mut self, captured: Captured) {
         let (to, delivery) = match captured {

@@ -1,0 +1,147 @@
+//! `roundel key show`, `rotate`, `revoke`, `accept` and `confirm`: what a board is asked about the
+//! cluster's key.
+
+use std::io::Write;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::base::id::Id;
+use crate::cli::args::ClientArgs;
+use crate::cli::failure::Failure;
+use crate::cli::out::{Out, shown};
+use crate::cli::target;
+
+/// A rotation waits for the boards that are there.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(15);
+
+/// Arguments of the verbs that name no board.
+#[derive(Debug, clap::Args)]
+pub struct PlainArgs {
+    #[command(flatten)]
+    pub(super) client: ClientArgs,
+}
+
+/// Arguments of the verbs that name a board.
+#[derive(Debug, clap::Args)]
+pub struct BoardArgs {
+    /// The board's id, 64 hex digits, as `roundel nodes` and `roundel key show` print it.
+    #[arg(value_name = "ID")]
+    id: Id,
+    #[command(flatten)]
+    pub(super) client: ClientArgs,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    kid: String,
+    epoch: u32,
+}
+
+#[derive(Deserialize)]
+struct Asking {
+    id: String,
+    name: String,
+    addr: String,
+    port: u16,
+}
+
+/// The result of every method of keys.
+#[derive(Deserialize)]
+struct State {
+    access: String,
+    kid: String,
+    epoch: u32,
+    previous: Option<Named>,
+    window_s: u64,
+    members: usize,
+    asking: Vec<Asking>,
+    revoked: Vec<String>,
+}
+
+/// What is asked.
+pub(super) enum Ask<'a> {
+    Show(&'a PlainArgs),
+    Rotate(&'a PlainArgs),
+    Confirm(&'a PlainArgs),
+    Accept(&'a BoardArgs),
+    Revoke(&'a BoardArgs),
+}
+
+impl Ask<'_> {
+    fn parts(&self) -> (&ClientArgs, &'static str, Value) {
+        match self {
+            Ask::Show(args) => (&args.client, "get_key_state", json!({})),
+            Ask::Rotate(args) => (&args.client, "rotate_key", json!({})),
+            Ask::Confirm(args) => (&args.client, "confirm_cluster", json!({})),
+            Ask::Accept(args) => (&args.client, "accept_node", json!({"node": args.id})),
+            Ask::Revoke(args) => (&args.client, "revoke_node", json!({"node": args.id})),
+        }
+    }
+}
+
+/// Asks a board and shows how it stands with its keys afterwards.
+///
+/// # Errors
+/// [`Failure`] of the target or the call.
+pub(super) async fn run(ask: Ask<'_>, out: &mut Out) -> Result<(), Failure> {
+    let (client, method, params) = ask.parts();
+    let mut board = target::connect(client)
+        .await?
+        .with_answer_time_max(ANSWER_TIME_MAX);
+    let result = board.call(method, &params).await?;
+    match serde_json::from_str::<State>(result.get()) {
+        Ok(state) if !client.json => show(&state, out)?,
+        _ => writeln!(out, "{}", result.get())?,
+    }
+    Ok(())
+}
+
+fn show(state: &State, out: &mut Out) -> std::io::Result<()> {
+    let boards = match state.members {
+        1 => "1 board".to_owned(),
+        count => format!("{count} boards"),
+    };
+    writeln!(
+        out,
+        "{}: key {}, epoch {}, {boards}",
+        shown(&state.access),
+        shown(&state.kid),
+        state.epoch
+    )?;
+    if state.access == "provisional" {
+        writeln!(
+            out,
+            "nobody has confirmed it: whoever is on the LAN reads and writes. Compare the key on \
+             every board, then: roundel key confirm"
+        )?;
+    }
+    if state.window_s > 0 {
+        writeln!(
+            out,
+            "boards without a key come in for {} s more",
+            state.window_s
+        )?;
+    }
+    if let Some(previous) = &state.previous {
+        let kid = shown(&previous.kid);
+        writeln!(
+            out,
+            "replaced: key {kid}, epoch {}, accepted still",
+            previous.epoch
+        )?;
+    }
+    for asking in &state.asking {
+        let (id, name) = (shown(&asking.id), shown(&asking.name));
+        let at = format!("{}:{}", shown(&asking.addr), asking.port);
+        writeln!(
+            out,
+            "asks to come in: {name} at {at}: roundel key accept {id}"
+        )?;
+    }
+    for id in &state.revoked {
+        writeln!(out, "revoked: {}", shown(id))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! The methods that have to do with the cluster's key: names and figures of it, whom it is given
+//! to, and its replacement. A key itself never leaves by any of them.
+
+use serde::Serialize;
+
+use crate::base::call::{Call, Reply};
+use crate::base::endpoint::{Name, SocketAddr};
+use crate::base::id::Id;
+use crate::base::keys::{KeyName, KeyView};
+use crate::service::Facts;
+
+use super::argument::Args;
+use super::shape::{json, misplaced};
+use super::{Method, Outcome, Param, Run, Scope, Takes};
+
+const RESULT: &str = "{access, kid, epoch, previous?, next?, window_s, members, \
+                      asking: [{id, name, addr, port, ago_s}], revoked: […], waiting: […]}";
+
+/// See the module.
+pub(super) const METHODS: &[Method] = &[
+    Method {
+        name: "get_key_state",
+        aliases: &["get-key-state"],
+        reads: true,
+        scope: Scope::Read,
+        takes: Takes::Params(&[]),
+        result: RESULT,
+        doc: "Shows which key this board signs with, by name, and which boards ask to come in.",
+        run: Run::Board {
+            call: |_| Ok(Call::KeyState),
+            result: shown,
+        },
+    },
+    Method {
+        name: "accept_node",
+        aliases: &["accept-node"],
+        reads: false,
+        scope: Scope::Admin,
+        takes: Takes::Params(&[Param::required("node", "a board's id, 64 hex digits")]),
+        result: RESULT,
+        doc: "Lets a board in that holds no key of the cluster: it is given the key, sealed.",
+        run: Run::Board {
+            call: |args| {
+                Ok(Call::Accept {
+                    id: args.id_required("node")?,
+                })
+            },
+            result: shown,
+        },
+    },
+    Method {
+        name: "confirm_cluster",
+        aliases: &["confirm-cluster"],
+        reads: false,
+        scope: Scope::Admin,
+        takes: Takes::Params(&[]),
+        result: RESULT,
+        doc: "Makes the key that the boards agreed on the cluster's: strangers only read from \
+              then on, and no board comes in unasked.",
+        run: Run::Board {
+            call: |_| Ok(Call::Confirm),
+            result: shown,
+        },
+    },
+    Method {
+        name: "rotate_key",
+        aliases: &["rotate-key"],
+        reads: false,
+        scope: Scope::Admin,
+        takes: Takes::Params(&[]),
+        result: RESULT,
+        doc: "Replaces the cluster's key once every board that is there holds the next; absent \
+              boards are given it when they return.",
+        run: Run::Board {
+            call: |_| Ok(Call::Rotate { without: None }),
+            result: shown,
+        },
+    },
+    Method {
+        name: "revoke_node",
+        aliases: &["revoke-node"],
+        reads: false,
+        scope: Scope::Admin,
+        takes: Takes::Params(&[Param::required("node", "a board's id, 64 hex digits")]),
+        result: RESULT,
+        doc: "Replaces the cluster's key without a board, which is struck off and cannot come \
+              back.",
+        run: Run::Board {
+            call: |args| {
+                Ok(Call::Rotate {
+                    without: Some(args.id_required("node")?),
+                })
+            },
+            result: shown,
+        },
+    },
+];
+
+#[derive(Serialize)]
+struct KeyRow<'a> {
+    kid: &'a str,
+    epoch: u32,
+}
+
+#[derive(Serialize)]
+struct AskingRow<'a> {
+    id: Id,
+    name: &'a Name,
+    addr: String,
+    port: u16,
+    ago_s: u64,
+}
+
+#[derive(Serialize)]
+struct StateRow<'a> {
+    access: &'static str,
+    kid: &'a str,
+    epoch: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous: Option<KeyRow<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<KeyRow<'a>>,
+    window_s: u64,
+    members: usize,
+    asking: Vec<AskingRow<'a>>,
+    revoked: &'a [Id],
+    waiting: &'a [Id],
+}
+
+fn row(key: &KeyName) -> KeyRow<'_> {
+    KeyRow {
+        kid: &key.kid,
+        epoch: key.epoch,
+    }
+}
+
+fn shown(_: &Facts, _: &Args<'_>, reply: Reply) -> Outcome {
+    let Reply::Keys(view) = reply else {
+        return Err(misplaced());
+    };
+    let KeyView {
+        access,
+        current,
+        previous,
+        next,
+        window,
+        members,
+        asking,
+        revoked,
+        waiting,
+    } = &*view;
+    let place = |at: &SocketAddr| (at.ip().to_string(), at.port());
+    let asking = asking.iter().map(|asking| {
+        let (addr, port) = place(&asking.endpoint);
+        AskingRow {
+            id: asking.id,
+            name: &asking.name,
+            addr,
+            port,
+            ago_s: asking.ago.as_secs(),
+        }
+    });
+    json(&StateRow {
+        access: access.as_str(),
+        kid: &current.kid,
+        epoch: current.epoch,
+        previous: previous.as_ref().map(row),
+        next: next.as_ref().map(row),
+        window_s: window.as_secs(),
+        members: *members,
+        asking: asking.collect(),
+        revoked,
+        waiting,
+    })
+}
