@@ -130,6 +130,9 @@ pub const DESCRIPTION_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// Subscriptions to events, in all: each may hold a connection and a few events.
 pub const GENA_SUBSCRIPTIONS_MAX: usize = 32;
+/// Of these, one host's: two control points that watch every service, and three hosts that take
+/// all they can leave room for a fourth.
+pub const GENA_SUBSCRIPTIONS_PER_SOURCE_MAX: usize = 8;
 /// URLs of a subscription's CALLBACK; they are tried in order.
 pub const GENA_CALLBACKS_MAX: usize = 2;
 /// Bytes of a CALLBACK: its URLs, each as long as a LOCATION may be.
