@@ -42,6 +42,7 @@ pub mod shape;
 pub mod shell;
 pub mod status;
 pub mod target;
+pub mod terminal;
 pub mod top;
 pub mod value;
 

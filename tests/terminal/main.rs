@@ -4,6 +4,7 @@
 //! with only `lo`, which needs root and says so.
 
 mod board;
+mod panic;
 #[path = "../daemon/namespace.rs"]
 mod namespace;
 mod pty;

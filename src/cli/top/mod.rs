@@ -17,6 +17,7 @@ use super::failure::Failure;
 use super::out::{Out, colours_wanted};
 use super::rpc::{Client, RpcError};
 use super::target;
+use super::terminal::{Ending, Settings};
 
 mod change;
 mod draw;
@@ -96,12 +97,9 @@ impl Drop for Terminal {
 }
 
 async fn watch(client: Client, interval: Duration) -> Result<(), Failure> {
-    let handler = |kind| {
-        signal(kind).map_err(|error| Failure::failed(format!("signals cannot be had: {error}")))
-    };
-    let mut terminate = handler(SignalKind::terminate())?;
-    let mut hangup = handler(SignalKind::hangup())?;
-    let mut interrupt = handler(SignalKind::interrupt())?;
+    let mut ending = Ending::new()?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let _settings = Settings::keep()?;
     let mut model = Model::new(client.address().to_string());
     let mut screen = Screen {
         colours: colours_wanted(),
@@ -109,7 +107,7 @@ async fn watch(client: Client, interval: Duration) -> Result<(), Failure> {
     };
     let started = Instant::now();
     let mut terminal = Terminal(ratatui::try_init()?);
-    let mut keys = keys();
+    let mut keys = keys()?;
     let mut polls = polls(client, interval);
     let mut redraw = tokio::time::interval(REDRAW);
     loop {
@@ -130,17 +128,17 @@ async fn watch(client: Client, interval: Duration) -> Result<(), Failure> {
                 None => return Err(Failure::failed("the board is no longer asked")),
             },
             _ = redraw.tick() => {}
-            _ = terminate.recv() => return Ok(()),
-            _ = hangup.recv() => return Ok(()),
+            () = ending.came() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
         }
     }
 }
 
 /// What the person types, from a thread: reading a terminal blocks.
-fn keys() -> mpsc::Receiver<std::io::Result<Event>> {
+fn keys() -> std::io::Result<mpsc::Receiver<std::io::Result<Event>>> {
     let (sender, receiver) = mpsc::channel(16);
-    std::thread::spawn(move || {
+    let reader = std::thread::Builder::new();
+    reader.spawn(move || {
         while !sender.is_closed() {
             let event = match event::poll(KEY_WAIT) {
                 Ok(false) => continue,
@@ -152,8 +150,8 @@ fn keys() -> mpsc::Receiver<std::io::Result<Event>> {
                 return;
             }
         }
-    });
-    receiver
+    })?;
+    Ok(receiver)
 }
 
 /// Asks the board each interval, counted from one answer to the next question.
