@@ -4,9 +4,9 @@
 //! with only `lo`, which needs root and says so.
 
 mod board;
-mod panic;
 #[path = "../daemon/namespace.rs"]
 mod namespace;
+mod panic;
 mod pty;
 mod shell;
 mod top;

@@ -110,10 +110,15 @@ impl Pty {
         });
     }
 
+    /// The screen as it stands.
+    pub fn screen(&self) -> String {
+        screen(&self.shown())
+    }
+
     /// Waits until all of this stands on the screen.
     pub fn displays(&self, texts: &[&str]) {
         until("it is on the screen", || {
-            let screen = screen(&self.shown());
+            let screen = self.screen();
             match texts.iter().find(|text| !screen.contains(**text)) {
                 None => Ok(()),
                 Some(text) => Err(format!("{text:?} is not in\n{screen}")),

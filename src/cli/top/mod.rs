@@ -1,7 +1,8 @@
 //! `roundel top`: the ring live in a terminal.
 //!
-//! One batch of JSON-RPC each interval ([`poll`]), never two at a time; what is shown ([`model`],
-//! [`view`]) is apart from how it is drawn ([`draw`]). Without a terminal there is only `--json`.
+//! One batch of JSON-RPC each interval ([`poll`]), never two at a time, to another board of the ring
+//! when the one that is asked goes away ([`watched`]); what is shown ([`model`], [`view`]) is apart
+//! from how it is drawn ([`draw`]). Without a terminal there is only `--json`.
 //! The terminal is given back however the program ends, short of SIGKILL.
 
 use std::io::{IsTerminal, Write};
@@ -15,7 +16,7 @@ use tokio::sync::mpsc;
 use super::args::ClientArgs;
 use super::failure::Failure;
 use super::out::{Out, colours_wanted};
-use super::rpc::{Client, RpcError};
+use super::rpc::Client;
 use super::target;
 use super::terminal::{Ending, Settings};
 
@@ -27,13 +28,16 @@ mod rate;
 #[cfg(test)]
 mod tests;
 mod view;
+mod watched;
 
 use draw::Screen;
 use model::Model;
-use poll::Poll;
+use watched::{Look, Watched};
 
 /// An answer comes within this: the slowest board's part of it, and the way.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(8);
+/// A board that did not answer is asked again after this, or sooner.
+const RETRY: Duration = Duration::from_secs(1);
 /// Times on the screen move this often.
 const REDRAW: Duration = Duration::from_secs(1);
 /// How often the thread that reads keys looks whether anybody still wants them.
@@ -58,7 +62,7 @@ pub struct Args {
 ///
 /// # Errors
 /// [`Failure`] of usage without a terminal and without `--json`; of the target; with `--json` of
-/// the calls. A board that does not answer is shown on the screen and asked again.
+/// the calls. A board that does not answer is shown on the screen and asked again, then another.
 pub async fn run(args: Args, out: &mut Out) -> Result<(), Failure> {
     let terminal = out.is_terminal && std::io::stdin().is_terminal();
     if !terminal && !args.client.json {
@@ -108,7 +112,7 @@ async fn watch(client: Client, interval: Duration) -> Result<(), Failure> {
     let started = Instant::now();
     let mut terminal = Terminal(ratatui::try_init()?);
     let mut keys = keys()?;
-    let mut polls = polls(client, interval);
+    let mut looks = looks(Watched::new(client, ANSWER_TIME_MAX), interval);
     let mut redraw = tokio::time::interval(REDRAW);
     loop {
         let now = started.elapsed();
@@ -122,9 +126,12 @@ async fn watch(client: Client, interval: Duration) -> Result<(), Failure> {
                 },
                 None => return Ok(()),
             },
-            poll = polls.recv() => match poll {
-                Some(Ok(poll)) => model.answered(started.elapsed(), *poll),
-                Some(Err(error)) => model.lost(started.elapsed(), &error.to_string()),
+            look = looks.recv() => match look {
+                Some(Look::Answered(poll)) => model.answered(started.elapsed(), *poll),
+                Some(Look::Moved(to, poll)) => {
+                    model.moved(started.elapsed(), to.to_string(), *poll);
+                }
+                Some(Look::Lost(why)) => model.lost(started.elapsed(), &why),
                 None => return Err(Failure::failed("the board is no longer asked")),
             },
             _ = redraw.tick() => {}
@@ -154,25 +161,21 @@ fn keys() -> std::io::Result<mpsc::Receiver<std::io::Result<Event>>> {
     Ok(receiver)
 }
 
-/// Asks the board each interval, counted from one answer to the next question.
-fn polls(mut client: Client, interval: Duration) -> mpsc::Receiver<Result<Box<Poll>, RpcError>> {
+/// Looks each interval, counted from one answer to the next question, and sooner when there was
+/// no answer.
+fn looks(mut watched: Watched, interval: Duration) -> mpsc::Receiver<Look> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
-        let mut every = false;
         loop {
-            let answers = poll::ask(&mut client, every).await;
-            let poll = answers.and_then(|answers| {
-                answers.read().map_err(|error| RpcError::Foreign {
-                    address: client.address(),
-                    status: 200,
-                    excerpt: error.to_string(),
-                })
-            });
-            every = poll.as_ref().is_ok_and(Poll::asks_every);
-            if sender.send(poll.map(Box::new)).await.is_err() {
+            let look = watched.look().await;
+            let wait = match look {
+                Look::Lost(_) => interval.min(RETRY),
+                Look::Answered(_) | Look::Moved(..) => interval,
+            };
+            if sender.send(look).await.is_err() {
                 return;
             }
-            tokio::time::sleep(interval).await;
+            tokio::time::sleep(wait).await;
         }
     });
     receiver

@@ -37,12 +37,7 @@ impl Bench {
         self.ask_from(SUBSCRIBER, topic, request)
     }
 
-    fn ask_from(
-        &mut self,
-        from: &str,
-        topic: Topic,
-        request: Request,
-    ) -> Result<Granted, Refused> {
+    fn ask_from(&mut self, from: &str, topic: Topic, request: Request) -> Result<Granted, Refused> {
         let from = from.parse().unwrap();
         let ask = Ask {
             topic,

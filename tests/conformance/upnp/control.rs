@@ -364,7 +364,10 @@ async fn a_header_entry_that_must_be_understood_gets_its_fault() {
         );
         body.replace("<s:Body>", &header)
     };
-    let fields = [XML, ("SOAPACTION", "\"urn:roundel-org:service:Ring:1#GetState\"")];
+    let fields = [
+        XML,
+        ("SOAPACTION", "\"urn:roundel-org:service:Ring:1#GetState\""),
+    ];
     let ask = |body: String| request("POST", "/service/ring/control", &fields, &body);
     let answer = board.service.handle(&ask(entry(1))).await;
     let told = soap_body(&answer.body);

@@ -206,7 +206,10 @@ fn a_young_store_says_what_its_files_take() {
     }
     // `du` counts the directory itself as well.
     let (told, taken) = (bench.store.status().disk_bytes, du(dir.path()));
-    assert!(told <= taken && taken - told <= 64 * 1_024, "{told} of {taken}");
+    assert!(
+        told <= taken && taken - told <= 64 * 1_024,
+        "{told} of {taken}"
+    );
 }
 
 #[test]
