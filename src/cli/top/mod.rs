@@ -1,8 +1,8 @@
 //! `roundel top`: the ring live in a terminal.
 //!
-//! One batch of JSON-RPC each interval ([`poll`]), never two at a time, to another board of the ring
-//! when the one that is asked goes away ([`watched`]); what is shown ([`model`], [`view`]) is apart
-//! from how it is drawn ([`draw`]). Without a terminal there is only `--json`.
+//! One batch of JSON-RPC each interval ([`poll`]), never two at a time, to another board of the
+//! ring when the one that is asked goes away ([`watched`]); what is shown ([`model`], [`view`]) is
+//! apart from how it is drawn ([`draw`]). Without a terminal there is only `--json`.
 //! The terminal is given back however the program ends, short of SIGKILL.
 
 use std::io::{IsTerminal, Write};
