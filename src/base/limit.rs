@@ -58,6 +58,8 @@ pub const BODY_BYTES_PER_SECOND_MIN: u64 = 1_000;
 pub const CONNECTIONS_PER_SOURCE_MAX: usize = 32;
 /// Connections of strangers in all.
 pub const CONNECTIONS_MAX: usize = 256;
+/// TLS handshakes with strangers in a second, in all: each takes some 3 ms of a Pi Zero's CPU.
+pub const TLS_HANDSHAKES_MAX: u32 = 64;
 /// Depth of a JSON document.
 pub const JSON_DEPTH_MAX: usize = 64;
 /// Requests of a JSON-RPC batch.

@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::tls::{Tls, UNPINNED};
 use crate::base::endpoint::Name;
 
 /// Which board a client verb asks, and how it answers.
@@ -17,6 +18,11 @@ pub struct ClientArgs {
     /// When boards are looked for, take only those of this cluster.
     #[arg(long, value_name = "NAME")]
     pub cluster: Option<Name>,
+    /// Speak TLS, with the board of this id alone (64 hex digits, or sha256//BASE64); without an id
+    /// say which one is met, and ask nothing.
+    #[arg(long, value_name = "ID", env = "ROUNDEL_TLS", num_args = 0..=1, default_value = "",
+        default_missing_value = UNPINNED, hide_default_value = true)]
+    pub tls: Tls,
     /// Print what the board answered, as JSON, a line each; errors too, on standard error.
     #[arg(long)]
     pub json: bool,

@@ -155,6 +155,20 @@ impl From<RpcError> for Failure {
                 what,
                 "start one there with `roundel run`, or name another board: --node HOST:PORT",
             ),
+            RpcError::OtherBoard { found, .. } => Failure::new(
+                Kind::Unauthorised,
+                what,
+                format!(
+                    "nothing was sent to it. `roundel status` on that board shows its id; if it \
+                     is this one: --tls {found}, or ROUNDEL_TLS={found}"
+                ),
+            ),
+            RpcError::NoTls { .. } => Failure::new(
+                Kind::Unavailable,
+                what,
+                "nothing was sent; another program may have that port, or the board be older: \
+                 update it, or leave --tls out",
+            ),
             RpcError::Silent { .. } | RpcError::Broken { .. } => Failure::new(
                 Kind::Unavailable,
                 what,

@@ -16,9 +16,11 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::net::TcpStream;
 
+use super::tls::Tls;
+use crate::base::id::Id;
 use crate::base::limit;
+use crate::runtime::tls::{self, Channel, ConnectError};
 
 /// A board answers within this: the longest operation and a slow network.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(20);
@@ -59,6 +61,28 @@ pub enum RpcError {
         address: SocketAddr,
         /// What the system says.
         source: io::Error,
+    },
+    /// Another board than the pinned one answers, or none was pinned; nothing was sent.
+    #[error("the board at {address} has the id {found}, {}", if *.pinned {
+        "which is not the one that --tls names"
+    } else {
+        "and --tls names none"
+    })]
+    OtherBoard {
+        /// Where.
+        address: SocketAddr,
+        /// Its id.
+        found: Id,
+        /// An id was pinned.
+        pinned: bool,
+    },
+    /// No TLS 1.3 is spoken there; nothing was sent.
+    #[error("{address} does not speak TLS 1.3: {source}")]
+    NoTls {
+        /// Where.
+        address: SocketAddr,
+        /// What went wrong.
+        source: ConnectError,
     },
     /// The board took the request and has not answered; whether it was done is unknown.
     #[error("{address} has not answered within {seconds} s")]
@@ -145,6 +169,7 @@ pub struct Route {
 #[derive(Debug)]
 pub struct Client {
     address: SocketAddr,
+    tls: Tls,
     connection: Option<SendRequest<Full<Bytes>>>,
     calls: u64,
     answer_time_max: Duration,
@@ -155,6 +180,7 @@ impl Client {
     pub fn new(address: SocketAddr) -> Self {
         Client {
             address,
+            tls: Tls::Off,
             connection: None,
             calls: 0,
             answer_time_max: ANSWER_TIME_MAX,
@@ -164,6 +190,12 @@ impl Client {
     /// Waits up to `time` for each answer.
     pub fn with_answer_time_max(mut self, time: Duration) -> Self {
         self.answer_time_max = time;
+        self
+    }
+
+    /// Speaks TLS, or not.
+    pub fn with_tls(mut self, tls: Tls) -> Self {
+        self.tls = tls;
         self
     }
 
@@ -307,7 +339,7 @@ impl Client {
         let reused = self.connection.is_some();
         let mut connection = match self.connection.take().filter(|c| !c.is_closed()) {
             Some(connection) => connection,
-            None => connect(address).await?,
+            None => connect(address, self.tls).await?,
         };
         let request = Request::builder()
             .method(Method::POST)
@@ -354,15 +386,32 @@ impl From<RpcError> for PostError {
     }
 }
 
-async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>, RpcError> {
+async fn connect(address: SocketAddr, tls: Tls) -> Result<SendRequest<Full<Bytes>>, RpcError> {
     let refused = |source: io::Error| RpcError::Connect { address, source };
-    let stream = tokio::time::timeout(CONNECT_TIME_MAX, TcpStream::connect(address))
+    let pin = match tls {
+        Tls::Pinned(pin) => Some(pin),
+        Tls::Off | Tls::Unpinned => None,
+    };
+    let opened = async {
+        match tls {
+            Tls::Off => tls::connect_plain(address).await,
+            Tls::Pinned(_) | Tls::Unpinned => tls::connect(address, pin).await,
+        }
+    };
+    let opened: Result<Channel, ConnectError> = tokio::time::timeout(CONNECT_TIME_MAX, opened)
         .await
-        .map_err(|_| refused(io::ErrorKind::TimedOut.into()))?
-        .map_err(refused)?;
-    stream.set_nodelay(true).map_err(refused)?;
+        .map_err(|_| refused(io::ErrorKind::TimedOut.into()))?;
+    let channel = opened.map_err(|error| match error {
+        ConnectError::Tcp(source) => refused(source),
+        ConnectError::OtherKey { found } => RpcError::OtherBoard {
+            address,
+            found,
+            pinned: pin.is_some(),
+        },
+        source => RpcError::NoTls { address, source },
+    })?;
     let (sender, connection) =
-        handshake(TokioIo::new(stream))
+        handshake(TokioIo::new(channel))
             .await
             .map_err(|error| RpcError::Broken {
                 address,

@@ -70,6 +70,7 @@ fn words(node: &NodeState, state: &ClusterState, stats: &NodeStats, paint: Paint
         replicated(state, stats, paint)
     ));
     lines.push(format!("{:<15} {}", "Safe to unplug", unplug(stats, paint)));
+    lines.push(format!("{:<15} {} (its id)", "Fingerprint", node.hash));
     if stats.store != "open" {
         lines.push(format!(
             "{:<15} {}",

@@ -43,12 +43,12 @@ pub struct Found {
 /// [`Failure`] when a name does not resolve, or no board or those of several clusters answer.
 pub async fn connect(args: &ClientArgs) -> Result<Client, Failure> {
     if let Some(node) = args.node.as_deref().filter(|node| !node.is_empty()) {
-        return Ok(Client::new(resolve(node).await?));
+        return Ok(Client::new(resolve(node).await?).with_tls(args.tls));
     }
     let local = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT_DEFAULT);
     let tried = tokio::time::timeout(LOCAL_TIME_MAX, TcpStream::connect(local)).await;
     if let Ok(Ok(_)) = tried {
-        return Ok(Client::new(local));
+        return Ok(Client::new(local).with_tls(args.tls));
     }
     let cluster = args.cluster.as_ref().map(|name| name.as_str());
     let found = discover(&args.interfaces, cluster).await;
@@ -63,7 +63,9 @@ pub async fn connect(args: &ClientArgs) -> Result<Client, Failure> {
         ),
         false => failure,
     })?;
-    choose(&found).map(Client::new)
+    let pinned = found.iter().find(|board| args.tls.pins(&board.id));
+    let address = pinned.map_or_else(|| choose(&found), |board| Ok(board.address))?;
+    Ok(Client::new(address).with_tls(args.tls))
 }
 
 /// The address a person wrote: an IP address or a host name, with or without a port.

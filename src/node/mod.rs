@@ -11,6 +11,7 @@ mod bind;
 mod event;
 mod registry;
 mod signal;
+mod subject;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -29,6 +30,7 @@ use crate::base::member::Life;
 use crate::base::rng::seeded;
 use crate::config::{Config, spoken_name};
 use crate::proto::board::{Board, Settings};
+use crate::runtime::certificate::Issuer;
 use crate::runtime::counters::{self, Counters};
 use crate::runtime::datadir::{self, DataDir, DataDirError};
 use crate::runtime::discovery::{self, Discovery, Notice};
@@ -39,6 +41,7 @@ use crate::runtime::identity::{self as identity_file, IdentityFileError};
 use crate::runtime::link::{self, InterfaceAddress};
 use crate::runtime::memorydir::{self, MemoryDirError};
 use crate::runtime::store::{FreeSpaceLevels, OpenError, Options, Store};
+use crate::runtime::tls::{Terminator, TlsError};
 use crate::runtime::udp::Udp;
 use crate::security::identity::{Identity, IdentityError, Signer};
 use crate::service::{self, Facts, Publisher, Service, device};
@@ -118,6 +121,9 @@ pub enum RunError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The identity key cannot sign for TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The system gave no random bytes.
     #[error("the system's random source failed; a board needs one")]
     NoEntropy,
@@ -180,6 +186,8 @@ fn random<const N: usize>() -> Result<[u8; N], RunError> {
 struct Start {
     directory: DataDir,
     identity: Identity,
+    /// The identity's PKCS#8 document.
+    document: Vec<u8>,
     counters: Counters,
     /// Why the directory is one in memory; none: it is the one that was configured.
     diskless: Option<String>,
@@ -241,6 +249,7 @@ impl Start {
         Ok(Start {
             directory,
             identity,
+            document,
             counters: start.counters,
             diskless: None,
         })
@@ -308,7 +317,7 @@ fn drive(
 
 /// Serves every listener until the sender that is returned is dropped.
 fn serve_http(
-    listeners: Vec<TcpListener>,
+    (listeners, tls): (Vec<TcpListener>, &Terminator),
     service: &Service<Handle>,
     members: &event::Members,
     frames: &mpsc::Sender<http::FrameConnection>,
@@ -319,7 +328,8 @@ fn serve_http(
     tokio::spawn(send_posts(posted, udp.clone()));
     for listener in listeners {
         let members = members.clone();
-        let options = http::Options::new(move |address: IpAddr| members.has(&address));
+        let mut options = http::Options::new(move |address: IpAddr| members.has(&address));
+        options.tls = Some(tls.clone());
         let (service, frames, posts) = (service.clone(), frames.clone(), Some(posts.clone()));
         tokio::spawn(http::serve(
             listener,
@@ -347,6 +357,7 @@ struct Node {
     members: event::Members,
     gate: http::Gate,
     httpu: Arc<Semaphore>,
+    issuer: Issuer,
     _stop_http: watch::Sender<bool>,
 }
 
@@ -368,6 +379,7 @@ impl Node {
             seed,
             endpoint: bound.endpoint,
         };
+        let issuer = subject::issuer(&start, &config, &who.name)?;
         let store_path = start.directory.store_path();
         let (frames, accepted) = mpsc::channel(STREAMS_WAITING);
         let (reports_in, reports) = mpsc::unbounded_channel();
@@ -386,7 +398,8 @@ impl Node {
         let publisher = gena::start(handle.clone(), handle.changes(), seeded(seed, 2));
         let service = Service::new(handle.clone(), facts(&config, &who, &discovery, publisher));
         let members = event::Members::default();
-        let stop_http = serve_http(bound.listeners, &service, &members, &frames, &udp);
+        let listeners = (bound.listeners, issuer.terminator());
+        let stop_http = serve_http(listeners, &service, &members, &frames, &udp);
         let (notices_in, notices) = mpsc::channel(NOTICES_WAITING);
         let mut node = Node {
             handle,
@@ -403,6 +416,7 @@ impl Node {
             },
             members,
             httpu: Arc::new(Semaphore::new(HTTPU_AT_ONCE)),
+            issuer,
             _stop_http: stop_http,
             config,
         };
@@ -558,6 +572,8 @@ impl Node {
     fn addresses(&mut self, addresses: &[InterfaceAddress]) {
         // An interface that is not discovery's is a link all the same.
         let interfaces = link::list().unwrap_or_default();
+        self.issuer
+            .set_addresses(subject::addresses(&self.config, &interfaces));
         let prefixes = interfaces.into_iter().flat_map(|it| it.addresses);
         self.gate.set_on_link(prefixes.collect());
         let current = self.who.endpoint;

@@ -6,6 +6,7 @@
 //! lock          held by the process that runs
 //! identity.pk8  the board's key          counters   starts so far
 //! store/        the flash store
+//! certificate.der  what TLS clients are shown
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};

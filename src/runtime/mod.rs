@@ -1,5 +1,6 @@
 //! L4: the only owner of sockets, files, clocks, threads and processes.
 
+pub mod certificate;
 pub mod client;
 pub mod counters;
 pub mod datadir;
@@ -13,4 +14,5 @@ pub mod memorydir;
 pub mod probe;
 pub mod store;
 pub mod stream;
+pub mod tls;
 pub mod udp;

@@ -120,8 +120,18 @@ pub struct Request {
     pub from: SocketAddr,
     /// At which of our HTTP addresses.
     pub local: SocketAddr,
+    /// It came within TLS.
+    pub secure: bool,
     /// How it came.
     pub transport: Transport,
+}
+
+impl Request {
+    /// Nobody on the LAN can read it: it came within TLS, or from this machine.
+    pub fn is_private(&self) -> bool {
+        let here = self.transport == Transport::Tcp && self.from.ip().to_canonical().is_loopback();
+        self.secure || here
+    }
 }
 
 /// A reply to be sent somewhere else than to the client.

@@ -52,9 +52,14 @@ pub(super) fn admit<'r>(facts: &Facts, request: &'r Request) -> Result<&'r Field
         _ => {}
     }
     if let Some(origin) = &fields.origin {
+        let scheme = if request.secure {
+            "https://"
+        } else {
+            "http://"
+        };
         let same = fields.host.as_ref().is_some_and(|host| {
             origin
-                .strip_prefix("http://")
+                .strip_prefix(scheme)
                 .is_some_and(|site| site.eq_ignore_ascii_case(host))
         });
         if !same {

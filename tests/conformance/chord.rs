@@ -166,6 +166,7 @@ async fn answer(
             body: message.to_string().into(),
             from: from.parse().unwrap(),
             local: served.at,
+            secure: false,
             transport,
         })
         .await

@@ -30,13 +30,18 @@ fn streams_of_rubbish_are_closed() {
     with_board(|daemon| {
         // Nothing a byte can begin but a letter, a frame or TLS.
         for first in (0..=u8::MAX).filter(|byte| !byte.is_ascii_alphabetic()) {
-            if ![0x01, 0x02].contains(&first) {
+            if ![0x01, 0x02, 0x16].contains(&first) {
                 assert_eq!(exchange(daemon.at, &[first, 0, 0, 0]), b"", "{first:#04x}");
             }
         }
+        // An alert of TLS: the record cannot be decoded.
+        assert_eq!(
+            exchange(daemon.at, b"\x16\0\0\0"),
+            b"\x15\x03\x03\0\x02\x02\x32"
+        );
         let tls = b"\x16\x03\x01\x00\xc4\x01\x00\x00\xc0\x03\x03";
         assert_eq!(exchange(daemon.at, tls), b"");
-        daemon.logs("a client tried TLS on this port");
+        daemon.logs("a TLS client was too slow");
         for nonsense in ["GET", "HELO mail.example\r\n\r\n", "GET / HTTP/9.9\r\n\r\n"] {
             let answer = exchange(daemon.at, format!("{nonsense}\r\n\r\n").as_bytes());
             assert_eq!(parse(&answer).status, 400, "{nonsense}");

@@ -15,3 +15,4 @@ mod process;
 mod request;
 mod start;
 mod stop;
+mod tls;

@@ -111,7 +111,7 @@ pub async fn run(args: Args, out: &mut Out) -> Result<(), Failure> {
         Some(node) => target::resolve(node).await?,
         None => ([127, 0, 0, 1], PORT_DEFAULT).into(),
     };
-    let mut client = Client::new(address);
+    let mut client = Client::new(address).with_tls(args.client.tls);
     let mut findings = board(&mut client).await;
     let interfaces = interfaces(&args.client.interfaces, &mut client).await;
     findings.extend(network_findings(&interfaces).await);
@@ -181,7 +181,10 @@ fn silent(error: &RpcError) -> Finding {
         RpcError::Silent { .. } | RpcError::Broken { .. } => {
             "its log says what it is doing; a full or failing card is the usual cause"
         }
-        RpcError::Foreign { .. } | RpcError::Answer(_) => {
+        RpcError::OtherBoard { .. } => {
+            "`roundel status` on the board shows its id; name that one with --tls ID"
+        }
+        RpcError::Foreign { .. } | RpcError::NoTls { .. } | RpcError::Answer(_) => {
             "another program has the port; name the board with --node 127.0.0.1:PORT"
         }
     };

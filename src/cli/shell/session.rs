@@ -194,7 +194,8 @@ impl Session {
                 } else {
                     // No board of ours can pass the call on to another cluster.
                     let at = board.address.ok_or_else(|| nobody(called))?;
-                    let mut client = Client::new(target::resolve(&at).await?);
+                    let mut client =
+                        Client::new(target::resolve(&at).await?).with_tls(self.args.tls);
                     client.call(&call.method, &call.params).await?
                 }
             }
@@ -217,7 +218,7 @@ impl Session {
         if !is_address(called) {
             return Err(nobody(called));
         }
-        let mut client = Client::new(target::resolve(called).await?);
+        let mut client = Client::new(target::resolve(called).await?).with_tls(self.args.tls);
         let state: NodeState = client
             .call_as("get_node_state", &serde_json::Map::new())
             .await?;
@@ -242,7 +243,7 @@ impl Session {
             None => self.board(called).await?.address,
         };
         let at = target::resolve(&at.ok_or_else(|| nobody(called))?).await?;
-        let mut client = Client::new(at);
+        let mut client = Client::new(at).with_tls(self.args.tls);
         let here: NodeState = client
             .call_as("get_node_state", &serde_json::Map::new())
             .await?;

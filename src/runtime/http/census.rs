@@ -1,13 +1,18 @@
-//! How many connections each source has, and strangers have in all.
+//! How many connections each source has, and strangers have in all; and how often strangers shake
+//! hands, which costs more than anything else that a stranger can ask for.
 //!
 //! Loopback and members of the ring are counted for nothing. A place is given back when it is
 //! dropped.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::base::endpoint::IpAddr;
+use crate::base::limit;
 
 use super::Options;
 
@@ -27,6 +32,8 @@ pub(super) struct Census {
 struct Counts {
     of: HashMap<IpAddr, usize>,
     in_all: usize,
+    /// When the second began in which handshakes are counted, and how many there were.
+    handshakes: Option<(Instant, u32)>,
 }
 
 /// A connection's place; none is held by an exempt source.
@@ -43,13 +50,35 @@ impl Census {
         }
     }
 
+    fn exempts(&self, source: IpAddr) -> bool {
+        (self.loopback_is_exempt && source.is_loopback()) || (self.is_member)(source)
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// That source may shake hands at `now`: strangers may so many times a second in all.
+    pub(super) fn admit_handshake(&self, now: Instant, source: IpAddr) -> bool {
+        if self.exempts(source.to_canonical()) {
+            return true;
+        }
+        let mut counts = self.counts();
+        let (second, number) = counts.handshakes.get_or_insert((now, 0));
+        if now.duration_since(*second) >= Duration::from_secs(1) {
+            (*second, *number) = (now, 0);
+        }
+        *number += 1;
+        *number <= limit::TLS_HANDSHAKES_MAX
+    }
+
     /// A place for one more connection of that source, if it may have one.
     pub(super) fn admit(&self, source: IpAddr) -> Option<Place> {
         let source = source.to_canonical();
-        if (self.loopback_is_exempt && source.is_loopback()) || (self.is_member)(source) {
+        if self.exempts(source) {
             return Some(Place(None));
         }
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts();
         if counts.in_all >= self.in_all_max {
             return None;
         }
@@ -83,6 +112,19 @@ impl Drop for Place {
 mod tests {
     use super::*;
     use std::net::Ipv4Addr;
+
+    #[test]
+    fn strangers_shake_hands_so_often_a_second_and_members_at_will() {
+        let census = Census::new(&Options::new(|source| source == address(9)));
+        let start = Instant::now();
+        let count = |now, last| {
+            let tries = (0..1_000).filter(|_| census.admit_handshake(now, address(last)));
+            tries.count()
+        };
+        assert_eq!(count(start, 1), 64);
+        assert_eq!((count(start, 2), count(start, 9)), (0, 1_000));
+        assert_eq!(count(start + Duration::from_secs(1), 2), 64);
+    }
 
     fn address(last: u8) -> IpAddr {
         Ipv4Addr::new(192, 0, 2, last).into()

@@ -91,6 +91,7 @@ fn request(message: httpu::Request, from: SocketAddr, local: SocketAddr) -> Requ
         body: message.body,
         from,
         local,
+        secure: false,
         transport: Transport::Udp,
     }
 }

@@ -1,10 +1,10 @@
-//! The listener: one TCP port for HTTP and for frames between boards, told apart by the first
-//! byte.
+//! The listener: one TCP port for HTTP, HTTP within TLS and frames between boards, told apart by
+//! the first byte.
 //!
 //! Start: [`serve`] is given a bound listener. Steady state: each connection is a task; a letter
-//! first makes it HTTP (hyper: keep-alive, pipelining), 0x01 or 0x02 makes it a link, handed over
-//! with nothing read from it. Distress: too many connections of one source or in all are told so
-//! (503) and closed at once; a slow head, a slow body and an answer nobody reads end the
+//! first makes it HTTP (hyper: keep-alive, pipelining), 0x16 makes it TLS with HTTP within, 0x01 or
+//! 0x02 makes it a link, handed over with nothing read from it. Distress: too many connections of one source or in all are told so
+//! (503) and closed at once; a slow handshake, a slow head, a slow body and an answer nobody reads end the
 //! connection; when the process has no descriptors left the listener waits and goes on. End: told
 //! to stop, it accepts no more and lets exchanges under way end. What a request means is `service`.
 //!
@@ -19,7 +19,6 @@ mod outgoing;
 use std::convert::Infallible;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -30,7 +29,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use nix::sys::socket::{MsgFlags, send};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 pub use census::MemberSource;
 pub use datagram::{Outgoing, handle_datagram, post_datagram};
@@ -41,6 +40,8 @@ use crate::base::limit;
 use crate::service::exchange::{Answer, Fields, Post, Request, Transport};
 use crate::service::{Board, Service};
 use crate::telemetry;
+
+use super::tls::{Channel, HANDSHAKE_BYTE, Terminator};
 
 use body::{BodyError, Pace};
 use census::Census;
@@ -62,6 +63,8 @@ pub struct Options {
     pub connections_per_source_max: usize,
     /// Connections of strangers in all.
     pub connections_max: usize,
+    /// What answers TLS clients; without it they are closed.
+    pub tls: Option<Terminator>,
     /// Treats loopback like any other source; for tests of the limits.
     pub loopback_is_exempt: bool,
 }
@@ -75,6 +78,7 @@ impl Options {
             body_bytes_per_second_min: limit::BODY_BYTES_PER_SECOND_MIN,
             connections_per_source_max: limit::CONNECTIONS_PER_SOURCE_MAX,
             connections_max: limit::CONNECTIONS_MAX,
+            tls: None,
             loopback_is_exempt: true,
         }
     }
@@ -88,6 +92,7 @@ const FEED_IS_FULL: &str =
 struct Shared<B> {
     service: Service<B>,
     options: Options,
+    census: Census,
     /// Bytes of bodies that may still be held, in KiB.
     bodies: Semaphore,
 }
@@ -105,10 +110,10 @@ pub async fn serve<B: Board>(
     options: Options,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let census = Census::new(&options);
     let kib = limit::BODIES_BYTES_MAX / 1_024;
     let shared = Arc::new(Shared {
         service,
+        census: Census::new(&options),
         options,
         bodies: Semaphore::new(kib),
     });
@@ -126,7 +131,7 @@ pub async fn serve<B: Board>(
                 continue;
             }
         };
-        let Some(place) = census.admit(from.ip()) else {
+        let Some(place) = shared.census.admit(from.ip()) else {
             telemetry::count_refused_connection();
             turn_away(&stream);
             continue;
@@ -188,6 +193,14 @@ async fn stopped(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|stop| *stop).await;
 }
 
+/// Where a connection comes from, at which of our addresses, and whether it is within TLS.
+#[derive(Clone, Copy)]
+struct Ends {
+    from: SocketAddr,
+    local: SocketAddr,
+    secure: bool,
+}
+
 /// Tells by the first byte what a connection is, and serves it.
 async fn connection<B: Board>(
     stream: TcpStream,
@@ -197,53 +210,70 @@ async fn connection<B: Board>(
     posts: Option<mpsc::Sender<Post>>,
     shutdown: watch::Receiver<bool>,
 ) {
+    let census = &shared.census;
+    let deadline = Instant::now() + shared.options.header_time_max;
     let mut first = [0];
-    match timeout(shared.options.header_time_max, stream.peek(&mut first)).await {
+    match timeout_at(deadline, stream.peek(&mut first)).await {
         Ok(Ok(1)) => {}
         _ => return,
     }
+    let Ok(local) = stream.local_addr().map(canonical) else {
+        return;
+    };
+    let ends = |secure| Ends {
+        from,
+        local,
+        secure,
+    };
     match first[0] {
         0x01 | 0x02 => {
             if frames.try_send((stream, from)).is_err() {
                 tracing::debug!(%from, "a link was turned away: too many are being opened");
             }
         }
-        0x16 => warn_of_tls(from),
-        byte if byte.is_ascii_alphabetic() => http(stream, from, shared, posts, shutdown).await,
+        HANDSHAKE_BYTE => {
+            let Some(tls) = &shared.options.tls else {
+                return;
+            };
+            if !census.admit_handshake(Instant::now(), from.ip()) {
+                telemetry::count_refused_connection();
+                return;
+            }
+            prepare(&stream);
+            match timeout_at(deadline, tls.accept(stream)).await {
+                Ok(Ok(channel)) => http(channel, ends(true), shared, posts, shutdown).await,
+                Ok(Err(error)) => tracing::debug!(%from, %error, "a TLS client was refused"),
+                Err(_) => tracing::debug!(%from, "a TLS client was too slow"),
+            }
+        }
+        byte if byte.is_ascii_alphabetic() => {
+            prepare(&stream);
+            http(Channel::Plain(stream), ends(false), shared, posts, shutdown).await;
+        }
         byte => tracing::trace!(%from, byte, "neither HTTP nor a frame"),
     }
 }
 
-/// Says once that TLS is not spoken here: a log line a packet would be a way to fill a card.
-fn warn_of_tls(from: SocketAddr) {
-    static SAID: AtomicBool = AtomicBool::new(false);
-    if SAID.swap(true, Ordering::Relaxed) {
-        tracing::trace!(%from, "a client tried TLS");
-    } else {
-        tracing::warn!(%from, "a client tried TLS on this port; it speaks plain HTTP, use http://");
-    }
+/// Neither matters enough to refuse the client when the system will not do it.
+fn prepare(stream: &TcpStream) {
+    let socket = socket2::SockRef::from(stream);
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_tcp_user_timeout(Some(limit::UNREAD_TIME_MAX));
 }
 
 async fn http<B: Board>(
-    stream: TcpStream,
-    from: SocketAddr,
+    channel: Channel,
+    ends: Ends,
     shared: Arc<Shared<B>>,
     posts: Option<mpsc::Sender<Post>>,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let Ok(local) = stream.local_addr().map(canonical) else {
-        return;
-    };
-    let socket = socket2::SockRef::from(&stream);
-    // Neither matters enough to refuse the client when the system will not do it.
-    let _ = socket.set_tcp_nodelay(true);
-    let _ = socket.set_tcp_user_timeout(Some(limit::UNREAD_TIME_MAX));
     let header_time_max = shared.options.header_time_max;
     let told = shutdown.clone();
     let exchange = service_fn(move |request| {
         let (shared, posts, told) = (shared.clone(), posts.clone(), told.clone());
         async move {
-            let (answer, whole) = exchange(request, from, local, &shared, posts).await;
+            let (answer, whole) = exchange(request, ends, &shared, posts).await;
             let (answer, body) = match answer.feed {
                 false => (answer, None),
                 true => match open_feed(&shared, told).await {
@@ -263,7 +293,7 @@ async fn http<B: Board>(
             .max_buf_size(limit::HEAD_BYTES_MAX)
             .title_case_headers(true)
             .half_close(true)
-            .serve_connection(TokioIo::new(stream), exchange)
+            .serve_connection(TokioIo::new(channel), exchange)
     );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -273,15 +303,14 @@ async fn http<B: Board>(
         }
     };
     if let Err(error) = ended {
-        tracing::trace!(%from, %error, "a connection ended early");
+        tracing::trace!(from = %ends.from, %error, "a connection ended early");
     }
 }
 
 /// One request, its answer, and whether all of the request was read.
 async fn exchange<B: Board>(
     request: hyper::Request<Incoming>,
-    from: SocketAddr,
-    local: SocketAddr,
+    ends: Ends,
     shared: &Shared<B>,
     posts: Option<mpsc::Sender<Post>>,
 ) -> (Answer, bool) {
@@ -308,8 +337,9 @@ async fn exchange<B: Board>(
                 minor: u8::from(head.version != hyper::Version::HTTP_10),
                 fields,
                 body: held.bytes.clone(),
-                from,
-                local,
+                from: ends.from,
+                local: ends.local,
+                secure: ends.secure,
                 transport: Transport::Tcp,
             };
             (shared.service.handle(&request).await, true)

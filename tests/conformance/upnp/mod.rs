@@ -39,6 +39,7 @@ pub fn request(method: &str, target: &str, fields: &[(&str, &str)], body: &str) 
         body: Bytes::copy_from_slice(body.as_bytes()),
         from: FROM.parse::<SocketAddr>().unwrap(),
         local: AT.parse().unwrap(),
+        secure: false,
         transport: Transport::Tcp,
     }
 }
