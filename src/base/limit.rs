@@ -46,6 +46,8 @@ pub const DATAGRAM_RECEIVE_BYTES_MAX: usize = 65_535;
 pub const HTTPU_ANSWERS_PER_SOURCE_MAX: u32 = 128;
 /// HTTPU requests answered to strangers in a second, in all.
 pub const HTTPU_ANSWERS_MAX: u32 = 1_024;
+/// Bytes of HTTPU requests held until they are answered, in all; more are lost, as datagrams are.
+pub const HTTPU_BYTES_MAX: usize = 2 * 1_024 * 1_024;
 /// Header fields of an HTTP message.
 pub const HEADERS_MAX: usize = 64;
 /// Bytes of an HTTP head.
@@ -73,6 +75,8 @@ pub const RELAY_TIME_MAX: Duration = Duration::from_secs(6);
 pub const PROBE_TIME_MAX: Duration = Duration::from_secs(1);
 /// Request bodies held in memory at once, in all; more are refused with 503.
 pub const BODIES_BYTES_MAX: usize = 32 * 1_024 * 1_024;
+/// Large answers held in memory until clients have taken them, in all; more are refused with 503.
+pub const ANSWERS_HELD_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 /// A client that takes nothing of an answer for this long is dropped.
 pub const UNREAD_TIME_MAX: Duration = Duration::from_secs(20);
 /// The longest drawn reply delay of the seed's form.
@@ -161,6 +165,13 @@ pub const GENA_REQUESTS_MAX: usize = 64;
 pub const LINKS_MAX: usize = 2 * ROSTER_MAX;
 /// Bytes that wait for a link to open or to drain.
 pub const LINK_QUEUE_BYTES_MAX: usize = 8 * MESSAGE_BYTES_MAX;
+/// Bytes of frames read before the other board has proved who it is: both its messages of a hello
+/// fit many times.
+pub const HELLO_BYTES_MAX: usize = 64 * 1_024;
+/// Events of streams that wait for the driver; streams that have more to say wait.
+pub const STREAM_EVENTS_MAX: usize = 1_024;
+/// Hints of discovery that wait for the driver; more are lost, and heard again.
+pub const HINTS_WAITING_MAX: usize = 256;
 /// A link with nothing to say is closed.
 pub const LINK_IDLE_MAX: Duration = Duration::from_secs(120);
 /// A connection attempt or a hello takes at most this long.

@@ -15,13 +15,13 @@ mod subject;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::base::call::{Call, CallError, Event, Reply};
 use crate::base::endpoint::Name;
@@ -299,7 +299,10 @@ fn drive(
     (board, clock): (Board, Clock),
     (store_path, options): (&Path, Options),
     udp: Arc<Udp>,
-    accepted: mpsc::Receiver<http::FrameConnection>,
+    (accepted, gate): (
+        mpsc::Receiver<http::FrameConnection>,
+        Arc<Mutex<http::Gate>>,
+    ),
     reports: mpsc::UnboundedSender<Report>,
 ) -> (Driver, Handle) {
     let (store_in, store_replies) = mpsc::unbounded_channel();
@@ -311,6 +314,7 @@ fn drive(
         store_replies,
         udp,
         accepted,
+        gate,
         reports,
     })
 }
@@ -326,10 +330,11 @@ fn serve_http(
     let (stop, stopped) = watch::channel(false);
     let (posts, posted) = mpsc::channel(STREAMS_WAITING);
     tokio::spawn(send_posts(posted, udp.clone()));
+    let members = members.clone();
+    let mut options = http::Options::new(move |address: IpAddr| members.has(&address));
+    options.tls = Some(tls.clone());
     for listener in listeners {
-        let members = members.clone();
-        let mut options = http::Options::new(move |address: IpAddr| members.has(&address));
-        options.tls = Some(tls.clone());
+        let options = options.clone();
         let (service, frames, posts) = (service.clone(), frames.clone(), Some(posts.clone()));
         tokio::spawn(http::serve(
             listener,
@@ -355,7 +360,7 @@ struct Node {
     reports: mpsc::UnboundedReceiver<Report>,
     notices: mpsc::Receiver<Notice>,
     members: event::Members,
-    gate: http::Gate,
+    gate: Arc<Mutex<http::Gate>>,
     httpu: Arc<Semaphore>,
     issuer: Issuer,
     _stop_http: watch::Sender<bool>,
@@ -382,6 +387,10 @@ impl Node {
         let issuer = subject::issuer(&start, &config, &who.name)?;
         let store_path = start.directory.store_path();
         let (frames, accepted) = mpsc::channel(STREAMS_WAITING);
+        let members = event::Members::default();
+        let known = members.clone();
+        let gate = http::Gate::new(Arc::new(move |address| known.has(&address)));
+        let gate = Arc::new(Mutex::new(gate));
         let (reports_in, reports) = mpsc::unbounded_channel();
         let options = match start.diskless {
             Some(_) => Options {
@@ -392,12 +401,17 @@ impl Node {
         let board = board(&config, &who, (start.identity, start.diskless))?;
         let clock = board.1;
         let store = (store_path.as_path(), options);
-        let (driver, handle) = drive(board, store, udp.clone(), accepted, reports_in);
+        let (driver, handle) = drive(
+            board,
+            store,
+            udp.clone(),
+            (accepted, gate.clone()),
+            reports_in,
+        );
         let driver = tokio::spawn(driver.run());
         let discovery = Arc::new(RwLock::new(None::<Arc<Discovery>>));
         let publisher = gena::start(handle.clone(), handle.changes(), seeded(seed, 2));
         let service = Service::new(handle.clone(), facts(&config, &who, &discovery, publisher));
-        let members = event::Members::default();
         let listeners = (bound.listeners, issuer.terminator());
         let stop_http = serve_http(listeners, &service, &members, &frames, &udp);
         let (notices_in, notices) = mpsc::channel(NOTICES_WAITING);
@@ -410,10 +424,7 @@ impl Node {
             discovery,
             reports,
             notices,
-            gate: {
-                let members = members.clone();
-                http::Gate::new(Arc::new(move |address| members.has(&address)))
-            },
+            gate,
             members,
             httpu: Arc::new(Semaphore::new(HTTPU_AT_ONCE)),
             issuer,
@@ -575,7 +586,9 @@ impl Node {
         self.issuer
             .set_addresses(subject::addresses(&self.config, &interfaces));
         let prefixes = interfaces.into_iter().flat_map(|it| it.addresses);
-        self.gate.set_on_link(prefixes.collect());
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        gate.set_on_link(prefixes.collect());
+        drop(gate);
         let current = self.who.endpoint;
         if self.config.bind_addr.is_some() {
             return;
@@ -606,7 +619,7 @@ impl Node {
                     handle.relayed(token, answer);
                 });
             }
-            Report::Httpu { from, bytes } => self.httpu(from, bytes),
+            Report::Httpu { from, bytes, share } => self.httpu(from, bytes, share),
         }
         None
     }
@@ -629,10 +642,7 @@ impl Node {
         None
     }
 
-    fn httpu(&mut self, from: SocketAddr, bytes: Bytes) {
-        if !self.gate.admit(tokio::time::Instant::now(), from.ip()) {
-            return;
-        }
+    fn httpu(&mut self, from: SocketAddr, bytes: Bytes, share: OwnedSemaphorePermit) {
         let Ok(place) = self.httpu.clone().try_acquire_owned() else {
             return;
         };
@@ -647,7 +657,7 @@ impl Node {
             {
                 udp.send(&bytes, post.to);
             }
-            drop(place);
+            drop((place, share));
         });
     }
 

@@ -9,14 +9,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::http::{FrameConnection, Gate, Place};
 use super::store::{State, Store, StoreReply};
 use super::stream::{self, StreamEvent};
 use super::udp::Udp;
@@ -39,12 +39,12 @@ const CALLS_WAITING_MAX: usize = limit::OPERATIONS_MAX;
 pub struct Handle {
     calls: mpsc::Sender<(Call, oneshot::Sender<Result<Reply, CallError>>)>,
     orders: mpsc::UnboundedSender<Order>,
+    hints: mpsc::Sender<Hint>,
     changes: watch::Receiver<()>,
 }
 
 /// What else the driver can be told.
 enum Order {
-    Hint(Hint),
     Endpoint(SocketAddr),
     Relayed(u64, Option<Bytes>),
     Stop(Duration),
@@ -70,6 +70,8 @@ pub enum Report {
         from: SocketAddr,
         /// The message.
         bytes: Bytes,
+        /// What it holds of the memory for such messages, until it is answered.
+        share: OwnedSemaphorePermit,
     },
 }
 
@@ -97,9 +99,9 @@ impl Handle {
         self.changes.clone()
     }
 
-    /// Discovery heard something.
+    /// Discovery heard something. It is lost when many wait already: it will be heard again.
     pub fn hint(&self, hint: Hint) {
-        let _ = self.orders.send(Order::Hint(hint));
+        let _ = self.hints.try_send(hint);
     }
 
     /// The board is reached at another address from here on.
@@ -157,12 +159,18 @@ pub struct Driver {
     calls: mpsc::Receiver<(Call, oneshot::Sender<Result<Reply, CallError>>)>,
     orders: mpsc::UnboundedReceiver<Order>,
     store_replies: mpsc::UnboundedReceiver<StoreReply>,
-    accepted: mpsc::Receiver<(TcpStream, SocketAddr)>,
-    streams: mpsc::UnboundedReceiver<(LinkId, StreamEvent)>,
-    stream_events: mpsc::UnboundedSender<(LinkId, StreamEvent)>,
+    hints: mpsc::Receiver<Hint>,
+    accepted: mpsc::Receiver<FrameConnection>,
+    streams: mpsc::Receiver<(LinkId, StreamEvent)>,
+    stream_events: stream::Events,
     reports: mpsc::UnboundedSender<Report>,
     changed: watch::Sender<()>,
     writers: BTreeMap<LinkId, stream::Writer>,
+    /// Places of streams whose other end has not proved who it is.
+    unproved: BTreeMap<LinkId, Place>,
+    gate: Arc<Mutex<Gate>>,
+    /// KiB of HTTP messages in datagrams that may still be held.
+    httpu: Arc<Semaphore>,
     next_incoming: u64,
     next_call: u64,
     waiting: BTreeMap<CallId, Waiting>,
@@ -213,7 +221,9 @@ pub struct Parts {
     /// The node's datagram sockets.
     pub udp: Arc<Udp>,
     /// Streams of other boards, as the HTTP listener hands them over.
-    pub accepted: mpsc::Receiver<(TcpStream, SocketAddr)>,
+    pub accepted: mpsc::Receiver<FrameConnection>,
+    /// Whose HTTP messages in datagrams are read.
+    pub gate: Arc<Mutex<Gate>>,
     /// Where reports go.
     pub reports: mpsc::UnboundedSender<Report>,
 }
@@ -223,7 +233,8 @@ impl Driver {
     pub fn new(parts: Parts) -> (Driver, Handle) {
         let (calls_in, calls) = mpsc::channel(CALLS_WAITING_MAX);
         let (orders_in, orders) = mpsc::unbounded_channel();
-        let (stream_events, streams) = mpsc::unbounded_channel();
+        let (hints_in, hints) = mpsc::channel(limit::HINTS_WAITING_MAX);
+        let (stream_events, streams) = mpsc::channel(limit::STREAM_EVENTS_MAX);
         let (changed, changes) = watch::channel(());
         let driver = Driver {
             board: parts.board,
@@ -233,12 +244,16 @@ impl Driver {
             calls,
             orders,
             store_replies: parts.store_replies,
+            hints,
             accepted: parts.accepted,
             streams,
             stream_events,
             reports: parts.reports,
             changed,
             writers: BTreeMap::new(),
+            unproved: BTreeMap::new(),
+            gate: parts.gate,
+            httpu: Arc::new(Semaphore::new(limit::HTTPU_BYTES_MAX / 1_024)),
             next_incoming: 0,
             next_call: 0,
             waiting: BTreeMap::new(),
@@ -250,6 +265,7 @@ impl Driver {
             Handle {
                 calls: calls_in,
                 orders: orders_in,
+                hints: hints_in,
                 changes,
             },
         )
@@ -282,7 +298,10 @@ impl Driver {
                     None => break,
                 },
                 Some((call, answer)) = self.calls.recv() => self.take_call(call, answer),
-                Some((stream, remote)) = self.accepted.recv() => self.accept(stream, remote),
+                Some(hint) = self.hints.recv() => {
+                    self.board.handle_hint(self.clock.now(), &hint);
+                }
+                Some(connection) = self.accepted.recv() => self.accept(connection),
                 () = sleep => {}
             }
             self.take_more(&mut packet);
@@ -360,19 +379,29 @@ impl Driver {
 
     fn datagram(&mut self, bytes: &[u8], from: SocketAddr) {
         match bytes.first() {
-            Some(byte) if byte.is_ascii_alphabetic() => {
-                let bytes = Bytes::copy_from_slice(bytes);
-                let _ = self.reports.send(Report::Httpu { from, bytes });
-            }
+            Some(byte) if byte.is_ascii_alphabetic() => self.httpu(bytes, from),
             Some(_) => self.board.handle_datagram(self.clock.now(), from, bytes),
             None => {}
+        }
+    }
+
+    /// Reports a message that is to be read, as far as there is room.
+    fn httpu(&mut self, bytes: &[u8], from: SocketAddr) {
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        if !gate.admit(Instant::now(), from.ip()) {
+            return;
+        }
+        drop(gate);
+        let kib = bytes.len().div_ceil(1_024) as u32;
+        if let Ok(share) = self.httpu.clone().try_acquire_many_owned(kib) {
+            let bytes = Bytes::copy_from_slice(bytes);
+            let _ = self.reports.send(Report::Httpu { from, bytes, share });
         }
     }
 
     fn order(&mut self, order: Order) {
         let now = self.clock.now();
         match order {
-            Order::Hint(hint) => self.board.handle_hint(now, &hint),
             Order::Endpoint(endpoint) => self.board.handle_endpoint(now, endpoint),
             Order::Relayed(token, answer) => self.board.handle_relayed(now, token, answer),
             Order::Stop(time_max) => self.board.handle_stop(now, time_max),
@@ -386,11 +415,13 @@ impl Driver {
         self.board.handle_call(self.clock.now(), id, call);
     }
 
-    fn accept(&mut self, socket: TcpStream, remote: SocketAddr) {
+    fn accept(&mut self, connection: FrameConnection) {
         self.next_incoming += 1;
         let id = LinkId(LinkId::INCOMING | self.next_incoming);
-        self.writers
-            .insert(id, stream::run(id, socket, self.stream_events.clone()));
+        let writer = stream::run(id, connection.stream, self.stream_events.clone());
+        self.writers.insert(id, writer);
+        self.unproved.insert(id, connection.place);
+        let remote = connection.from;
         self.board
             .handle_link(self.clock.now(), id, LinkEvent::Accepted { remote });
     }
@@ -404,15 +435,23 @@ impl Driver {
                 }
                 self.writers
                     .insert(id, stream::run(id, socket, self.stream_events.clone()));
+                self.unproved.insert(id, Place::exempt());
                 LinkEvent::Opened
             }
             StreamEvent::Frame(frame) => LinkEvent::Frame(frame),
             StreamEvent::Closed => {
                 self.writers.remove(&id);
+                self.unproved.remove(&id);
                 LinkEvent::Closed
             }
         };
         self.board.handle_link(now, id, event);
+        if self.unproved.contains_key(&id) && self.board.is_proved(id) {
+            self.unproved.remove(&id);
+            if let Some(writer) = self.writers.get(&id) {
+                writer.trust();
+            }
+        }
     }
 
     /// Carries out everything the board has asked for.
@@ -527,6 +566,7 @@ impl Driver {
             }
             LinkCommand::Close(id) => {
                 self.writers.remove(&id);
+                self.unproved.remove(&id);
             }
         }
     }

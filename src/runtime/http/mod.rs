@@ -21,6 +21,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
@@ -28,10 +29,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nix::sys::socket::{MsgFlags, send};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
-pub use census::MemberSource;
+pub use census::{MemberSource, Place, Strangers};
 pub use datagram::{Outgoing, handle_datagram, post_datagram};
 pub use gate::Gate;
 
@@ -48,7 +49,14 @@ use census::Census;
 use outgoing::Outbound;
 
 /// A connection that speaks frames, nothing of it read yet.
-pub type FrameConnection = (TcpStream, SocketAddr);
+pub struct FrameConnection {
+    /// It.
+    pub stream: TcpStream,
+    /// The other end.
+    pub from: SocketAddr,
+    /// Its place among the strangers, to be held until the other end has proved who it is.
+    pub place: Place,
+}
 
 /// What a [`serve`] may be told besides its listener.
 #[derive(Clone)]
@@ -67,6 +75,26 @@ pub struct Options {
     pub tls: Option<Terminator>,
     /// Treats loopback like any other source; for tests of the limits.
     pub loopback_is_exempt: bool,
+    /// The strangers that are connected; clones of these options count together.
+    pub strangers: Strangers,
+    /// What requests and answers hold of the memory; clones share it.
+    pub memory: Arc<Memory>,
+}
+
+/// KiB that may still be held.
+#[derive(Debug)]
+pub struct Memory {
+    bodies: Semaphore,
+    answers: Arc<Semaphore>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Memory {
+            bodies: Semaphore::new(limit::BODIES_BYTES_MAX / 1_024),
+            answers: Arc::new(Semaphore::new(limit::ANSWERS_HELD_BYTES_MAX / 1_024)),
+        }
+    }
 }
 
 impl Options {
@@ -80,10 +108,17 @@ impl Options {
             connections_max: limit::CONNECTIONS_MAX,
             tls: None,
             loopback_is_exempt: true,
+            strangers: Strangers::default(),
+            memory: Arc::default(),
         }
     }
 }
 
+/// Smaller answers are not counted: connections are.
+const HELD_KIB_MIN: usize = 16;
+/// Why a large answer is not sent.
+const ANSWERS_ARE_MANY: &str =
+    "too many large answers wait to be read; read them, ask for less, or try again in a moment";
 /// Why a page gets no stream.
 const FEED_IS_FULL: &str =
     "too many pages of this board are open, or it is stopping; close one, or try again later";
@@ -93,8 +128,6 @@ struct Shared<B> {
     service: Service<B>,
     options: Options,
     census: Census,
-    /// Bytes of bodies that may still be held, in KiB.
-    bodies: Semaphore,
 }
 
 /// Serves one listener until `shutdown` is true or its sender is gone.
@@ -110,12 +143,10 @@ pub async fn serve<B: Board>(
     options: Options,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let kib = limit::BODIES_BYTES_MAX / 1_024;
     let shared = Arc::new(Shared {
         service,
         census: Census::new(&options),
         options,
-        bodies: Semaphore::new(kib),
     });
     loop {
         let accepted = tokio::select! {
@@ -139,8 +170,38 @@ pub async fn serve<B: Board>(
         let (shared, frames) = (shared.clone(), frames.clone());
         let (posts, shutdown) = (posts.clone(), shutdown.clone());
         tokio::spawn(async move {
-            let _place = place;
-            connection(stream, from, shared, frames, posts, shutdown).await;
+            let deadline = Instant::now() + shared.options.header_time_max;
+            let first = first_byte(&stream, deadline);
+            let first = tokio::select! {
+                first = first => first,
+                () = place.leave() => return,
+            };
+            match first {
+                None => {}
+                Some(0x01 | 0x02) => hand_over(
+                    FrameConnection {
+                        stream,
+                        from,
+                        place,
+                    },
+                    &frames,
+                ),
+                Some(first) => {
+                    let place = Arc::new(place);
+                    let served = connection(
+                        stream,
+                        (first, deadline, from),
+                        place.clone(),
+                        shared,
+                        posts,
+                        shutdown,
+                    );
+                    tokio::select! {
+                        () = served => {}
+                        () = place.leave() => {}
+                    }
+                }
+            }
         });
     }
 }
@@ -201,22 +262,32 @@ struct Ends {
     secure: bool,
 }
 
-/// Tells by the first byte what a connection is, and serves it.
+/// The first byte a connection brings, left where it is; none when it brings none in time.
+async fn first_byte(stream: &TcpStream, deadline: Instant) -> Option<u8> {
+    let mut first = [0];
+    match timeout_at(deadline, stream.peek(&mut first)).await {
+        Ok(Ok(1)) => Some(first[0]),
+        _ => None,
+    }
+}
+
+fn hand_over(connection: FrameConnection, frames: &mpsc::Sender<FrameConnection>) {
+    let from = connection.from;
+    if frames.try_send(connection).is_err() {
+        tracing::debug!(%from, "a link was turned away: too many are being opened");
+    }
+}
+
+/// Serves a client; its first byte tells whether it speaks TLS.
 async fn connection<B: Board>(
     stream: TcpStream,
-    from: SocketAddr,
+    (first, deadline, from): (u8, Instant, SocketAddr),
+    place: Arc<Place>,
     shared: Arc<Shared<B>>,
-    frames: mpsc::Sender<FrameConnection>,
     posts: Option<mpsc::Sender<Post>>,
     shutdown: watch::Receiver<bool>,
 ) {
     let census = &shared.census;
-    let deadline = Instant::now() + shared.options.header_time_max;
-    let mut first = [0];
-    match timeout_at(deadline, stream.peek(&mut first)).await {
-        Ok(Ok(1)) => {}
-        _ => return,
-    }
     let Ok(local) = stream.local_addr().map(canonical) else {
         return;
     };
@@ -225,12 +296,7 @@ async fn connection<B: Board>(
         local,
         secure,
     };
-    match first[0] {
-        0x01 | 0x02 => {
-            if frames.try_send((stream, from)).is_err() {
-                tracing::debug!(%from, "a link was turned away: too many are being opened");
-            }
-        }
+    match first {
         HANDSHAKE_BYTE => {
             let Some(tls) = &shared.options.tls else {
                 return;
@@ -241,14 +307,17 @@ async fn connection<B: Board>(
             }
             prepare(&stream);
             match timeout_at(deadline, tls.accept(stream)).await {
-                Ok(Ok(channel)) => http(channel, ends(true), shared, posts, shutdown).await,
+                Ok(Ok(channel)) => {
+                    http(channel, (ends(true), place), shared, posts, shutdown).await
+                }
                 Ok(Err(error)) => tracing::debug!(%from, %error, "a TLS client was refused"),
                 Err(_) => tracing::debug!(%from, "a TLS client was too slow"),
             }
         }
         byte if byte.is_ascii_alphabetic() => {
             prepare(&stream);
-            http(Channel::Plain(stream), ends(false), shared, posts, shutdown).await;
+            let channel = Channel::Plain(stream);
+            http(channel, (ends(false), place), shared, posts, shutdown).await;
         }
         byte => tracing::trace!(%from, byte, "neither HTTP nor a frame"),
     }
@@ -263,7 +332,7 @@ fn prepare(stream: &TcpStream) {
 
 async fn http<B: Board>(
     channel: Channel,
-    ends: Ends,
+    (ends, place): (Ends, Arc<Place>),
     shared: Arc<Shared<B>>,
     posts: Option<mpsc::Sender<Post>>,
     mut shutdown: watch::Receiver<bool>,
@@ -272,7 +341,9 @@ async fn http<B: Board>(
     let told = shutdown.clone();
     let exchange = service_fn(move |request| {
         let (shared, posts, told) = (shared.clone(), posts.clone(), told.clone());
+        let place = place.clone();
         async move {
+            let _busy = place.busy();
             let (answer, whole) = exchange(request, ends, &shared, posts).await;
             let (answer, body) = match answer.feed {
                 false => (answer, None),
@@ -281,6 +352,7 @@ async fn http<B: Board>(
                     None => (shared.service.refuse_with(503, FEED_IS_FULL), None),
                 },
             };
+            let answer = hold(answer, &shared);
             telemetry::count_http(false, answer.status);
             Ok::<_, Infallible>(response(answer, body, whole))
         }
@@ -307,6 +379,39 @@ async fn http<B: Board>(
     }
 }
 
+/// A large answer, counted until all of it is sent or its connection has ended; when those that
+/// clients do not take leave no room for it, a refusal instead.
+fn hold<B: Board>(mut answer: Answer, shared: &Shared<B>) -> Answer {
+    let kib = answer.body.len() / 1_024;
+    if kib < HELD_KIB_MIN {
+        return answer;
+    }
+    let room = shared.options.memory.answers.clone();
+    match room.try_acquire_many_owned(u32::try_from(kib).unwrap_or(u32::MAX)) {
+        Ok(share) => {
+            let body = std::mem::take(&mut answer.body);
+            answer.body = Bytes::from_owner(HeldAnswer {
+                body,
+                _share: share,
+            });
+            answer
+        }
+        Err(_) => shared.service.refuse_with(503, ANSWERS_ARE_MANY),
+    }
+}
+
+/// The bytes of an answer with their share of the memory.
+struct HeldAnswer {
+    body: Bytes,
+    _share: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for HeldAnswer {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
 /// One request, its answer, and whether all of the request was read.
 async fn exchange<B: Board>(
     request: hyper::Request<Incoming>,
@@ -325,7 +430,7 @@ async fn exchange<B: Board>(
         grace: shared.options.header_time_max,
         bytes_per_second_min: shared.options.body_bytes_per_second_min,
     };
-    let read = body::read(incoming, &shared.bodies, pace);
+    let read = body::read(incoming, &shared.options.memory.bodies, pace);
     let (answer, whole) = match read.await {
         Ok(held) => {
             let request = Request {
