@@ -73,9 +73,19 @@ pub const ANSWERS_BYTES_MAX: usize = 4 * 1_024 * 1_024;
 pub const RELAY_TIME_MAX: Duration = Duration::from_secs(6);
 /// A probe of liveness answers within this, whatever the board is doing.
 pub const PROBE_TIME_MAX: Duration = Duration::from_secs(1);
-/// Request bodies held in memory at once, in all; more are refused with 503.
-pub const BODIES_BYTES_MAX: usize = 32 * 1_024 * 1_024;
-/// Large answers held in memory until clients have taken them, in all; more are refused with 503.
+/// Request bodies of members and loopback held in memory at once; more are refused with 503. A
+/// board of 128 MB has room for it and for what is made of them.
+pub const BODIES_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+/// The same of strangers, so that they take nothing from the others.
+pub const STRANGERS_BODIES_BYTES_MAX: usize = 8 * 1_024 * 1_024;
+/// Requests of strangers carried out at the same time: an answer takes a MiB at most. What comes
+/// meanwhile waits.
+pub const STRANGERS_REQUESTS_MAX: usize = 24;
+/// The same of batches and of requests to several boards, whose answers take 4 MiB at most.
+pub const STRANGERS_HEAVY_REQUESTS_MAX: usize = 2;
+/// Large answers to strangers held until they have taken them; more are refused with 503.
+pub const STRANGERS_ANSWERS_HELD_BYTES_MAX: usize = 8 * 1_024 * 1_024;
+/// The same to members and loopback.
 pub const ANSWERS_HELD_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 /// A client that takes nothing of an answer for this long is dropped.
 pub const UNREAD_TIME_MAX: Duration = Duration::from_secs(20);

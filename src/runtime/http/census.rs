@@ -165,6 +165,11 @@ impl Place {
         Place(None)
     }
 
+    /// It is a stranger's.
+    pub(super) fn is_counted(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Returns when the connection has to make room for another.
     pub(super) async fn leave(&self) {
         match &self.0 {

@@ -29,8 +29,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nix::sys::socket::{MsgFlags, send};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, mpsc, watch};
+use tokio::time::{Instant, timeout, timeout_at};
 
 pub use census::{MemberSource, Place, Strangers};
 pub use datagram::{Outgoing, handle_datagram, post_datagram};
@@ -81,20 +81,73 @@ pub struct Options {
     pub memory: Arc<Memory>,
 }
 
-/// KiB that may still be held.
+/// What may still be held. Strangers have a share of their own, which they cannot pass.
 #[derive(Debug)]
 pub struct Memory {
+    exempt: Share,
+    strangers: Share,
+    /// Requests that strangers may still have carried out at the same time.
+    light: Semaphore,
+    /// The same of those whose answer is made of several.
+    heavy: Semaphore,
+}
+
+/// KiB that may still be held.
+#[derive(Debug)]
+struct Share {
     bodies: Semaphore,
     answers: Arc<Semaphore>,
+}
+
+impl Share {
+    fn new(bodies_bytes: usize, answers_bytes: usize) -> Self {
+        Share {
+            bodies: Semaphore::new(bodies_bytes / 1_024),
+            answers: Arc::new(Semaphore::new(answers_bytes / 1_024)),
+        }
+    }
 }
 
 impl Default for Memory {
     fn default() -> Self {
         Memory {
-            bodies: Semaphore::new(limit::BODIES_BYTES_MAX / 1_024),
-            answers: Arc::new(Semaphore::new(limit::ANSWERS_HELD_BYTES_MAX / 1_024)),
+            exempt: Share::new(limit::BODIES_BYTES_MAX, limit::ANSWERS_HELD_BYTES_MAX),
+            strangers: Share::new(
+                limit::STRANGERS_BODIES_BYTES_MAX,
+                limit::STRANGERS_ANSWERS_HELD_BYTES_MAX,
+            ),
+            light: Semaphore::new(limit::STRANGERS_REQUESTS_MAX),
+            heavy: Semaphore::new(limit::STRANGERS_HEAVY_REQUESTS_MAX),
         }
     }
+}
+
+impl Memory {
+    fn share(&self, place: &Place) -> &Share {
+        match place.is_counted() {
+            true => &self.strangers,
+            false => &self.exempt,
+        }
+    }
+
+    /// Waits until a request may be carried out; none: it took too long.
+    async fn work(&self, place: &Place, request: &Request) -> Option<SemaphorePermit<'_>> {
+        let kind = match is_heavy(request) {
+            true => &self.heavy,
+            false => &self.light,
+        };
+        let free = kind.acquire_many(u32::from(place.is_counted()));
+        timeout(limit::OPERATION_TIME_MAX, free).await.ok()?.ok()
+    }
+}
+
+/// Its answer is made of several: it is a batch, or asks several boards.
+fn is_heavy(request: &Request) -> bool {
+    const DESTINATION: &[u8] = b"dest";
+    let names = |text: &[u8]| text.windows(DESTINATION.len()).any(|it| it == DESTINATION);
+    request.body.trim_ascii_start().starts_with(b"[")
+        || names(request.target.as_bytes())
+        || names(&request.body)
 }
 
 impl Options {
@@ -116,6 +169,9 @@ impl Options {
 
 /// Smaller answers are not counted: connections are.
 const HELD_KIB_MIN: usize = 16;
+/// Why a request is not carried out.
+const STRANGERS_ARE_MANY: &str =
+    "too many requests of strangers are under way; try again in a moment";
 /// Why a large answer is not sent.
 const ANSWERS_ARE_MANY: &str =
     "too many large answers wait to be read; read them, ask for less, or try again in a moment";
@@ -344,7 +400,7 @@ async fn http<B: Board>(
         let place = place.clone();
         async move {
             let _busy = place.busy();
-            let (answer, whole) = exchange(request, ends, &shared, posts).await;
+            let (answer, whole) = exchange(request, (ends, &place), &shared, posts).await;
             let (answer, body) = match answer.feed {
                 false => (answer, None),
                 true => match open_feed(&shared, told).await {
@@ -352,7 +408,7 @@ async fn http<B: Board>(
                     None => (shared.service.refuse_with(503, FEED_IS_FULL), None),
                 },
             };
-            let answer = hold(answer, &shared);
+            let answer = hold(answer, &shared, &place);
             telemetry::count_http(false, answer.status);
             Ok::<_, Infallible>(response(answer, body, whole))
         }
@@ -381,12 +437,12 @@ async fn http<B: Board>(
 
 /// A large answer, counted until all of it is sent or its connection has ended; when those that
 /// clients do not take leave no room for it, a refusal instead.
-fn hold<B: Board>(mut answer: Answer, shared: &Shared<B>) -> Answer {
+fn hold<B: Board>(mut answer: Answer, shared: &Shared<B>, place: &Place) -> Answer {
     let kib = answer.body.len() / 1_024;
     if kib < HELD_KIB_MIN {
         return answer;
     }
-    let room = shared.options.memory.answers.clone();
+    let room = shared.options.memory.share(place).answers.clone();
     match room.try_acquire_many_owned(u32::try_from(kib).unwrap_or(u32::MAX)) {
         Ok(share) => {
             let body = std::mem::take(&mut answer.body);
@@ -415,7 +471,7 @@ impl AsRef<[u8]> for HeldAnswer {
 /// One request, its answer, and whether all of the request was read.
 async fn exchange<B: Board>(
     request: hyper::Request<Incoming>,
-    ends: Ends,
+    (ends, place): (Ends, &Place),
     shared: &Shared<B>,
     posts: Option<mpsc::Sender<Post>>,
 ) -> (Answer, bool) {
@@ -430,7 +486,7 @@ async fn exchange<B: Board>(
         grace: shared.options.header_time_max,
         bytes_per_second_min: shared.options.body_bytes_per_second_min,
     };
-    let read = body::read(incoming, &shared.options.memory.bodies, pace);
+    let read = body::read(incoming, &shared.options.memory.share(place).bodies, pace);
     let (answer, whole) = match read.await {
         Ok(held) => {
             let request = Request {
@@ -447,7 +503,10 @@ async fn exchange<B: Board>(
                 secure: ends.secure,
                 transport: Transport::Tcp,
             };
-            (shared.service.handle(&request).await, true)
+            match shared.options.memory.work(place, &request).await {
+                Some(_work) => (shared.service.handle(&request).await, true),
+                None => (shared.service.refuse_with(503, STRANGERS_ARE_MANY), true),
+            }
         }
         Err(error) => (
             shared
