@@ -81,7 +81,8 @@
 //!            member  call  store  hint  endpoint  time  rng  limit
 //! wire/      frame (framing)  peer (messages between boards)  httpu  ssdp/  xml  description
 //!            scpd  soap  gena  jsonrpc/
-//! security/  identity          telemetry/  counters, operation config/  file  valid  spoken
+//! security/  identity  key  hmac  hkdf  rnd1 (signed calls)  token  window
+//! telemetry/  counters, operation config/  file  valid  spoken
 //! proto/
 //!   board/        the composite: membership/ (found, join, merge, leave, forget), operation/
 //!                 (put, get, remove at the coordinator), copy (the copy's side), handover,
@@ -90,14 +91,14 @@
 //!                 routing (mode partial: the machine's questions carried, joins, lookups),
 //!                 overview (what it says of itself), outbox; world, scenario*: its tests
 //!   ssdp/         advertiser  searcher  cache         session/      the hello
-//!   gena/         subscriptions to events
+//!   gena/         subscriptions to events             admission/    signed calls: genuine, new
 //!   roster/       who belongs, a CRDT                 detector/     SWIM, votes: who is there
 //!   placement/    roster → copies of a key            replication/  one write or read: decided
 //!   ring/         pointers, structure chord | mesh,   clock/        hybrid, others, lamport
 //!                 partial/ (Zave's Chord)
 //! service/   rpc (one document)  method/ (the table)  destination (other boards)  chord (ring
 //!            messages)  device/ (UPnP's table of actions)  control (SOAP)  subscribe (GENA)
-//!            guard (refusals)  route  health  failure (errors → codes)  journal (what happened)
+//!            caller (who asks)  retry (runs once)  guard (refusals)  route  health  failure (errors → codes)  journal (what happened)
 //!            web/ (the page: document, feed, assets/)
 //! runtime/   driver  stream  udp  http/  discovery/  gena (events)  store/ (flash)  link (netlink)
 //!            datadir  identity  counters  client  probe (doctor)
@@ -172,6 +173,24 @@
 //! - *`ready` is printed when the board belongs to a ring, or after three seconds.* Rejected: when
 //!   the port is bound (a script that goes on at `ready` would find no ring), and only in a ring (a
 //!   board without a network would never finish starting).
+//!
+//! **Access**
+//!
+//! - *Who asks is found out once, in one place ([`service::caller`]), before anything of a body is
+//!   interpreted; one pure function ([`base::access::may`]) decides for JSON-RPC, batches, the GET
+//!   form, ring messages and SOAP, over HTTP and HTTPU alike.* Rejected: a check in each method.
+//! - *What a client may do goes with a call that is passed on, and is judged by both boards.*
+//!   Rejected: members may do everything, so that any of them launders a stranger's write.
+//! - *A challenge is the time and a tag over it: nothing is kept of it. A session is kept once a
+//!   request with a valid tag has opened it, and never given up while its challenge could open it
+//!   again.* Rejected: a table of challenges, which strangers could fill.
+//! - *A repeated request is known by session and id, and only while no other came under that id.*
+//!   Rejected: the repeated number, since every captured message must be refused; and ids alone, by
+//!   which a client that always sends the same id would lose writes.
+//! - *In a keyed cluster a stranger over UDP is sent no more bytes than it sent: an answer shrinks to
+//!   413, then to a bare status, then to nothing.* Rejected: rate limits alone, which halve a
+//!   reflected flood and do not end it.
+//! - *SOAP, which has no credentials, changes nothing unless the configuration says so.*
 //!
 //! **Ring and placement**
 //!

@@ -48,6 +48,16 @@ pub const HTTPU_ANSWERS_PER_SOURCE_MAX: u32 = 128;
 pub const HTTPU_ANSWERS_MAX: u32 = 1_024;
 /// Bytes of HTTPU requests held until they are answered, in all; more are lost, as datagrams are.
 pub const HTTPU_BYTES_MAX: usize = 2 * 1_024 * 1_024;
+/// A challenge opens a session within this: one exchange, on a slow network.
+pub const CHALLENGE_TIME_MAX: Duration = Duration::from_secs(60);
+/// Sessions of clients that hold the cluster's key; each takes 0.6 KiB, and only they open any.
+pub const CLIENT_SESSIONS_MAX: usize = 1_024;
+/// Answers kept for clients that ask again, in all.
+pub const RETRIES_KEPT_MAX: usize = 1_024;
+/// Bytes of an answer that is kept so; the answers to writes are far smaller.
+pub const RETRY_BYTES_MAX: usize = 4 * 1_024;
+/// An answer is kept for so long: longer than a client waits and asks again.
+pub const RETRY_TIME_MAX: Duration = Duration::from_secs(60);
 /// Header fields of an HTTP message.
 pub const HEADERS_MAX: usize = 64;
 /// Bytes of an HTTP head.
@@ -104,6 +114,32 @@ pub const FEED_GATHER: Duration = Duration::from_millis(50);
 /// Events a board remembers, to be shown: an evening's.
 pub const EVENTS_KEPT_MAX: usize = 256;
 
+/// Bytes of an owner's password, at least (NIST SP 800-63B §5.1.1.2) and at most.
+pub const PASSWORD_BYTES_MIN: usize = 8;
+/// A hash reads all of it: no more than any password manager writes.
+pub const PASSWORD_BYTES_MAX: usize = 128;
+/// Bytes of a password's hash as a PHC string.
+pub const OWNER_HASH_BYTES_MAX: usize = 160;
+/// Sessions of the owner at once; the one unused for longest gives way.
+pub const OWNER_SESSIONS_MAX: usize = 16;
+/// A session ends when nothing was asked in it for so long.
+pub const OWNER_SESSION_IDLE_MAX: Duration = Duration::from_secs(30 * 60);
+/// A session ends after this in any case: a page left open keeps asking.
+pub const OWNER_SESSION_TIME_MAX: Duration = Duration::from_secs(12 * 3_600);
+/// Attempts at a password or code that one source has at once; then one in each interval.
+pub const OWNER_ATTEMPTS_PER_SOURCE_MAX: u32 = 5;
+/// A source has one more attempt after this.
+pub const OWNER_ATTEMPT_INTERVAL_PER_SOURCE: Duration = Duration::from_secs(20);
+/// Attempts of all sources at once; then one in each interval.
+pub const OWNER_ATTEMPTS_MAX: u32 = 10;
+/// All sources together have one more attempt after this: a hash takes a second of a slow board.
+pub const OWNER_ATTEMPT_INTERVAL: Duration = Duration::from_secs(5);
+/// Sources whose attempts are remembered.
+pub const OWNER_SOURCES_MAX: usize = 256;
+/// Attempts that wait for the hash under way.
+pub const OWNER_WAITING_MAX: usize = 4;
+/// A code that was asked for on the board, to set a new password, holds for this.
+pub const OWNER_CODE_TIME_MAX: Duration = Duration::from_secs(600);
 /// Depth of an XML document.
 pub const XML_DEPTH_MAX: usize = 32;
 /// Bytes of an XML document.

@@ -3,6 +3,7 @@
 //! Nothing here owns a socket, a file, a clock or a random source, and nothing here imports
 //! another layer.
 
+pub mod access;
 pub mod call;
 pub mod cell;
 pub mod endpoint;
@@ -11,6 +12,7 @@ pub mod id;
 pub mod item;
 pub mod limit;
 pub mod member;
+pub mod owner;
 pub mod pointer;
 pub mod rng;
 pub mod store;

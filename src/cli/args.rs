@@ -1,5 +1,7 @@
 //! Arguments that several verbs share.
 
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -23,6 +25,17 @@ pub struct ClientArgs {
     #[arg(long, value_name = "ID", env = "ROUNDEL_TLS", num_args = 0..=1, default_value = "",
         default_missing_value = UNPINNED, hide_default_value = true)]
     pub tls: Tls,
+    /// Prove yourself with the cluster's key in this file; answers are checked as well.
+    #[arg(long = "key", value_name = "FILE", env = "ROUNDEL_KEY_FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Prove yourself with a token of `roundel key token`.
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "ROUNDEL_TOKEN",
+        hide_env_values = true
+    )]
+    pub token: Option<String>,
     /// Print what the board answered, as JSON, a line each; errors too, on standard error.
     #[arg(long)]
     pub json: bool,

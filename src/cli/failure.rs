@@ -169,6 +169,17 @@ impl From<RpcError> for Failure {
                 "nothing was sent; another program may have that port, or the board be older: \
                  update it, or leave --tls out",
             ),
+            RpcError::Challenge { .. } => Failure::new(
+                Kind::Unauthorised,
+                what,
+                "leave --key (ROUNDEL_KEY_FILE) out, or name another board: --node HOST:PORT",
+            ),
+            RpcError::Unproved { .. } => Failure::new(
+                Kind::Unauthorised,
+                what,
+                "do not believe it: something between here and the board answers in its place; \
+                 ask on the board itself",
+            ),
             RpcError::Silent { .. } | RpcError::Broken { .. } => Failure::new(
                 Kind::Unavailable,
                 what,
@@ -212,7 +223,8 @@ fn next_of(code: i64, data: &Value) -> (Kind, String) {
         }
         CODE_UNAUTHORIZED => (
             Kind::Unauthorised,
-            "ask the cluster's owner to let you in, or name a board of your own: --node HOST:PORT",
+            "use --key FILE with the cluster's key, --token with one of `roundel key token`, or \
+             ask on the board itself",
         ),
         CODE_METHOD_NOT_FOUND => (
             Kind::Failed,

@@ -16,6 +16,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 pub mod args;
 pub mod call;
 pub mod completions;
+pub mod credential;
 pub mod demo;
 pub mod doctor;
 pub mod export;
@@ -23,6 +24,7 @@ pub mod failure;
 pub mod get;
 pub mod import;
 pub mod join;
+pub mod key;
 pub mod leave;
 pub mod list;
 pub mod log;
@@ -105,6 +107,8 @@ enum Verb {
     Export(export::Args),
     /// Store what an export wrote.
     Import(import::Args),
+    /// Make tokens from the cluster's key.
+    Key(key::Args),
     /// Print the completions of a shell.
     Completions(completions::Args),
     /// Print the manual page, or write one for each verb.
@@ -162,6 +166,7 @@ impl Verb {
             Verb::Export(args) => args.client.json,
             Verb::Import(args) => args.client.json,
             Verb::Demo(args) => args.json,
+            Verb::Key(args) => args.json(),
             Verb::Run(_) | Verb::Completions(_) | Verb::Man(_) => false,
         }
     }
@@ -171,6 +176,7 @@ impl Verb {
             Verb::Run(args) => return run::run(args),
             Verb::Completions(args) => return completions::run(&args, out),
             Verb::Man(args) => return man::run(&args, out),
+            Verb::Key(args) => return key::run(&args, out),
             _ => {}
         }
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -197,7 +203,7 @@ impl Verb {
                 Verb::Export(args) => export::run(args, out).await,
                 Verb::Import(args) => import::run(args, out).await,
                 Verb::Demo(args) => demo::run(args, out).await,
-                Verb::Run(_) | Verb::Completions(_) | Verb::Man(_) => {
+                Verb::Run(_) | Verb::Completions(_) | Verb::Man(_) | Verb::Key(_) => {
                     unreachable!("these verbs need no event loop and have returned")
                 }
             }

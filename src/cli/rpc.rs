@@ -1,8 +1,9 @@
 //! The client's side of JSON-RPC 2.0 over HTTP/1.1: one board, one connection kept alive.
 //!
 //! Results are handed on as the bytes the board sent, so that nothing a client stored is
-//! re-encoded on its way to the terminal. No redirects, no retries but one: a request that
-//! certainly was not sent, since the board had closed an idle connection.
+//! re-encoded on its way to the terminal. With the cluster's key requests are signed and answers
+//! checked ([`super::credential`]). No redirects, no retries but one: a request that certainly was
+//! not taken, since the board had closed an idle connection or was started anew.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,21 +12,32 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::credential::{ChallengeError, Credential, Session};
 use super::tls::Tls;
 use crate::base::id::Id;
 use crate::base::limit;
 use crate::runtime::tls::{self, Channel, ConnectError};
+use crate::security::rnd1::client::Received;
+use crate::service::exchange::Seal;
 
 /// A board answers within this: the longest operation and a slow network.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(20);
 /// A connection on a LAN opens within this.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(3);
+/// Where documents are posted.
+const RPC: &str = "/rpc";
+/// Where a session begins.
+const CHALLENGE: &str = "/rnd1";
+/// Statuses of refusals that a board may send before it has looked at the key: whoever forges one
+/// says no, and nothing else.
+const UNPROVED: [u16; 7] = [400, 401, 403, 408, 413, 421, 503];
 /// Bytes of an answer: the state of the largest ring, with room.
 const ANSWER_BYTES_MAX: usize = 8 * limit::MESSAGE_BYTES_MAX;
 
@@ -83,6 +95,20 @@ pub enum RpcError {
         address: SocketAddr,
         /// What went wrong.
         source: ConnectError,
+    },
+    /// The board cannot be asked with the key; nothing but a challenge was sent.
+    #[error("the board at {address} cannot be asked with a key: {source}")]
+    Challenge {
+        /// Who.
+        address: SocketAddr,
+        /// Why.
+        source: ChallengeError,
+    },
+    /// Something answers without the cluster's key; whether the call was done is unknown.
+    #[error("the answer of {address} is not proved with the cluster's key")]
+    Unproved {
+        /// Who.
+        address: SocketAddr,
     },
     /// The board took the request and has not answered; whether it was done is unknown.
     #[error("{address} has not answered within {seconds} s")]
@@ -170,6 +196,8 @@ pub struct Route {
 pub struct Client {
     address: SocketAddr,
     tls: Tls,
+    credential: Credential,
+    session: Option<Session>,
     connection: Option<SendRequest<Full<Bytes>>>,
     calls: u64,
     answer_time_max: Duration,
@@ -181,6 +209,8 @@ impl Client {
         Client {
             address,
             tls: Tls::Off,
+            credential: Credential::None,
+            session: None,
             connection: None,
             calls: 0,
             answer_time_max: ANSWER_TIME_MAX,
@@ -196,6 +226,12 @@ impl Client {
     /// Speaks TLS, or not.
     pub fn with_tls(mut self, tls: Tls) -> Self {
         self.tls = tls;
+        self
+    }
+
+    /// Proves itself with this.
+    pub fn with_credential(mut self, credential: Credential) -> Self {
+        self.credential = credential;
         self
     }
 
@@ -325,14 +361,81 @@ impl Client {
         }
     }
 
+    /// Sends a document, and a second time when it certainly was not taken: the board had closed an
+    /// idle connection, or has been started anew and knows nothing of the session.
     async fn post(&mut self, body: Bytes) -> Result<(u16, Bytes), RpcError> {
-        match self.post_once(body.clone()).await {
-            Err(error) if error.unsent => self.post_once(body).await.map_err(|e| e.error),
-            other => other.map_err(|e| e.error),
+        let resumed = self.session.is_some();
+        let (status, answer) = self.post_proved(body.clone()).await?;
+        if status == 401 && resumed && self.session.is_none() {
+            return self.post_proved(body).await;
+        }
+        Ok((status, answer))
+    }
+
+    async fn post_proved(&mut self, body: Bytes) -> Result<(u16, Bytes), RpcError> {
+        let address = self.address;
+        let host = address.to_string();
+        if let (Credential::Key(key), None) = (&self.credential, &self.session) {
+            let key = key.clone();
+            let answer = self
+                .exchange(Method::GET, CHALLENGE, None, Bytes::new())
+                .await?;
+            let session = Session::begin(&key, &answer.body);
+            self.session = Some(session.map_err(|source| RpcError::Challenge { address, source })?);
+        }
+        let (shown, seq) = match (&self.credential, &mut self.session) {
+            (Credential::Token(token), _) => (Some(token.clone()), 0),
+            (Credential::Key(_), Some(session)) => {
+                let (shown, seq) = session.sign(RPC, &host, &body);
+                let shown = HeaderValue::try_from(shown);
+                (Some(shown.expect("credentials are printable")), seq)
+            }
+            _ => (None, 0),
+        };
+        let answer = self.exchange(Method::POST, RPC, shown, body).await?;
+        let Some(session) = &self.session else {
+            return Ok((answer.status, answer.body));
+        };
+        let received = Received {
+            status: answer.status,
+            content_type: &answer.content_type,
+            body: &answer.body,
+            proof: &answer.proof,
+        };
+        let proved = session.check(RPC, &host, seq, &received);
+        if answer.status == 401 && answer.proof.is_empty() {
+            self.session = None;
+        } else if !proved && !(answer.proof.is_empty() && UNPROVED.contains(&answer.status)) {
+            return Err(RpcError::Unproved { address });
+        }
+        Ok((answer.status, answer.body))
+    }
+
+    async fn exchange(
+        &mut self,
+        method: Method,
+        target: &str,
+        shown: Option<HeaderValue>,
+        body: Bytes,
+    ) -> Result<Came, RpcError> {
+        let again = (method.clone(), shown.clone(), body.clone());
+        match self.exchange_once(method, target, shown, body).await {
+            Err(error) if error.unsent => {
+                let (method, shown, body) = again;
+                let second = self.exchange_once(method, target, shown, body).await;
+                second.map_err(|error| error.error)
+            }
+            other => other.map_err(|error| error.error),
         }
     }
 
-    async fn post_once(&mut self, body: Bytes) -> Result<(u16, Bytes), PostError> {
+    async fn exchange_once(
+        &mut self,
+        method: Method,
+        target: &str,
+        shown: Option<HeaderValue>,
+        body: Bytes,
+    ) -> Result<Came, PostError> {
         let address = self.address;
         let broken =
             |source: Box<dyn std::error::Error + Send + Sync>| RpcError::Broken { address, source };
@@ -341,12 +444,18 @@ impl Client {
             Some(connection) => connection,
             None => connect(address, self.tls).await?,
         };
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri("/rpc")
-            .header("Host", address.to_string())
-            .header("Content-Type", "application/json")
-            .header("Accept", "application/json")
+        let mut request = Request::builder()
+            .method(method)
+            .uri(target)
+            .header(HOST, address.to_string())
+            .header(ACCEPT, "application/json");
+        if !body.is_empty() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        if let Some(shown) = shown {
+            request = request.header(AUTHORIZATION, shown);
+        }
+        let request = request
             .body(Full::new(body))
             .expect("a request of fixed parts is well formed");
         connection.ready().await.map_err(|error| PostError {
@@ -360,6 +469,11 @@ impl Client {
                 unsent: reused && error.is_canceled(),
                 error: broken(error.into()),
             })?;
+        let text = |name: &str| {
+            let value = response.headers().get(name).and_then(|it| it.to_str().ok());
+            value.unwrap_or_default().to_owned()
+        };
+        let (content_type, proof) = (text("content-type"), text(Seal::FIELD));
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
             .collect()
@@ -367,8 +481,22 @@ impl Client {
             .map_err(|error| PostError::from(broken(error)))?
             .to_bytes();
         self.connection = Some(connection);
-        Ok((status, body))
+        Ok(Came {
+            status,
+            content_type,
+            proof,
+            body,
+        })
     }
+}
+
+/// An answer as it came.
+struct Came {
+    status: u16,
+    content_type: String,
+    /// Authentication-Info; empty when there is none.
+    proof: String,
+    body: Bytes,
 }
 
 struct PostError {

@@ -36,6 +36,9 @@ pub struct Args {
     /// Meet only boards of this cluster [default: roundel].
     #[arg(long, value_name = "NAME")]
     cluster: Option<Name>,
+    /// Read the cluster's key from this file [default: cluster.key in the data directory].
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
     /// When this board founds the ring: "full", or "partial" for more than 1,024 boards; a board
     /// that joins takes the ring's mode [default: full].
     #[arg(long, value_name = "MODE", value_parser = ["full", "partial"])]
@@ -89,6 +92,7 @@ fn configure(args: Args) -> Result<Config, Failure> {
         port: args.port,
         cluster: args.cluster,
         name: args.name,
+        key_file: args.key_file,
         ring_mode: args.ring_mode.as_deref().and_then(RingMode::from_word),
         reply_delay_mean_ms: args.reply_delay_mean_ms,
     };
@@ -121,7 +125,7 @@ fn read(path: &PathBuf) -> Result<File, Failure> {
 }
 
 /// The system's data directory if it is ours to write, else the user's.
-fn data_default() -> Option<PathBuf> {
+pub(super) fn data_default() -> Option<PathBuf> {
     use nix::unistd::{AccessFlags, access, geteuid};
     let of_system = geteuid().is_root() || access(DATA_OF_SYSTEM, AccessFlags::W_OK).is_ok();
     data_of(

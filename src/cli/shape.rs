@@ -57,6 +57,9 @@ pub struct Cluster {
     /// "full": `nodes` are all boards; "partial": the neighbourhood of the board asked.
     #[serde(default)]
     pub mode: Option<String>,
+    /// How far strangers are kept out: "keyed", "provisional" or "open".
+    #[serde(default)]
+    pub access: Option<String>,
     /// Every board of the roster.
     pub nodes: Vec<Node>,
 }

@@ -71,6 +71,7 @@ fn words(node: &NodeState, state: &ClusterState, stats: &NodeStats, paint: Paint
     ));
     lines.push(format!("{:<15} {}", "Safe to unplug", unplug(stats, paint)));
     lines.push(format!("{:<15} {} (its id)", "Fingerprint", node.hash));
+    lines.extend(access(state, paint).map(|words| format!("{:<15} {words}", "Access")));
     if stats.store != "open" {
         lines.push(format!(
             "{:<15} {}",
@@ -87,6 +88,19 @@ fn words(node: &NodeState, state: &ClusterState, stats: &NodeStats, paint: Paint
         }
     }
     lines
+}
+
+/// How far the cluster keeps strangers out, and what its owner can do.
+fn access(state: &ClusterState, paint: Paint) -> Option<String> {
+    Some(match state.cluster.access.as_deref()? {
+        "keyed" => paint.good("keyed: strangers may read, and nothing else"),
+        "provisional" => paint.warn(
+            "provisional: whoever is on this LAN may read and write, until the boards have a key \
+             of yours (`roundel key new`)",
+        ),
+        "open" => paint.bad("open: whoever is on this LAN may join, read and write"),
+        other => shown(other),
+    })
 }
 
 /// A state in the words of somebody who does not know Round's.
@@ -220,6 +234,23 @@ mod tests {
     fn node(name: &str, alive: bool) -> serde_json::Value {
         json!({"name": name, "hash": name, "addr": null, "port": null, "state": "active",
             "alive": alive, "for_ms": 3000})
+    }
+
+    #[test]
+    fn who_may_write_is_said_plainly() {
+        let of = |access: Option<&str>| {
+            let mut cluster = json!({"cluster": {"name": "home", "nodes": []}});
+            cluster["cluster"]["access"] = json!(access);
+            super::access(&serde_json::from_value(cluster).unwrap(), Paint::PLAIN)
+        };
+        assert!(of(Some("keyed")).unwrap().contains("strangers may read"));
+        assert!(
+            of(Some("provisional"))
+                .unwrap()
+                .contains("may read and write, until")
+        );
+        assert!(of(Some("open")).unwrap().contains("may join"));
+        assert_eq!(of(None), None, "an older board says nothing");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::net::TcpStream;
 
 use super::args::ClientArgs;
+use super::credential::Credential;
 use super::failure::{Failure, Kind};
 use super::rpc::Client;
 use crate::base::id::Id;
@@ -43,12 +44,12 @@ pub struct Found {
 /// [`Failure`] when a name does not resolve, or no board or those of several clusters answer.
 pub async fn connect(args: &ClientArgs) -> Result<Client, Failure> {
     if let Some(node) = args.node.as_deref().filter(|node| !node.is_empty()) {
-        return Ok(Client::new(resolve(node).await?).with_tls(args.tls));
+        return client(args, resolve(node).await?);
     }
     let local = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT_DEFAULT);
     let tried = tokio::time::timeout(LOCAL_TIME_MAX, TcpStream::connect(local)).await;
     if let Ok(Ok(_)) = tried {
-        return Ok(Client::new(local).with_tls(args.tls));
+        return client(args, local);
     }
     let cluster = args.cluster.as_ref().map(|name| name.as_str());
     let found = discover(&args.interfaces, cluster).await;
@@ -65,7 +66,18 @@ pub async fn connect(args: &ClientArgs) -> Result<Client, Failure> {
     })?;
     let pinned = found.iter().find(|board| args.tls.pins(&board.id));
     let address = pinned.map_or_else(|| choose(&found), |board| Ok(board.address))?;
-    Ok(Client::new(address).with_tls(args.tls))
+    client(args, address)
+}
+
+/// A client of the board at that address, as the arguments have it: TLS, key or token.
+///
+/// # Errors
+/// [`Failure`] of usage, of the key or the token.
+pub fn client(args: &ClientArgs, address: SocketAddr) -> Result<Client, Failure> {
+    let credential = Credential::of(args)?;
+    credential.admit(address, args.tls)?;
+    let client = Client::new(address).with_tls(args.tls);
+    Ok(client.with_credential(credential))
 }
 
 /// The address a person wrote: an IP address or a host name, with or without a port.

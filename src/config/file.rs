@@ -44,6 +44,19 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
         "hosts",
         "a list of further host names clients may use, without port: hosts = [\"kitchen.lan\"]",
     ),
+    (
+        "open",
+        "true (no key: whoever is on the LAN may join, read and write) or false: open = false",
+    ),
+    (
+        "key_file",
+        "the path of a cluster.key file: key_file = \"/etc/roundel/cluster.key\"",
+    ),
+    (
+        "loopback",
+        "\"read\", \"write\" or \"admin\": loopback = \"admin\"",
+    ),
+    ("soap_writes", "true or false: soap_writes = false"),
     ("structure", "\"chord\" or \"mesh\": structure = \"chord\""),
     (
         "ring_mode",
@@ -108,6 +121,14 @@ pub struct File {
     pub bind_addr: Written<String>,
     /// Host names clients may use besides literal addresses and `*.local`.
     pub hosts: Written<Vec<String>>,
+    /// Do without a key.
+    pub open: Written<bool>,
+    /// Where the cluster's key is.
+    pub key_file: Written<String>,
+    /// What a process on the board may do.
+    pub loopback: Written<String>,
+    /// SOAP actions may change something.
+    pub soap_writes: Written<bool>,
     /// The routing strategy.
     pub structure: Written<String>,
     /// How the ring is computed, if this board founds it.

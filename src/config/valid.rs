@@ -12,6 +12,7 @@ use toml::Spanned;
 
 use super::file::{File, expected};
 use super::{ConfigError, file};
+use crate::base::access::Scope;
 use crate::base::endpoint::Name;
 use crate::base::limit;
 use crate::base::member::RingMode;
@@ -52,6 +53,14 @@ pub struct Config {
     pub bind_addr: Option<IpAddr>,
     /// Host names clients may use besides literal addresses and `*.local`; lower case.
     pub hosts: Vec<String>,
+    /// The cluster has no key: whoever is on the LAN may join, read and write.
+    pub open: bool,
+    /// The file the cluster's key is read from at start; none: the data directory's, if any.
+    pub key_file: Option<PathBuf>,
+    /// What a process on the board itself may do without credentials.
+    pub loopback: Scope,
+    /// SOAP actions may change something.
+    pub soap_writes: bool,
     /// The routing strategy.
     pub structure: Structure,
     /// How the ring is computed, if this board founds it.
@@ -145,6 +154,8 @@ pub struct Overrides {
     pub cluster: Option<Name>,
     /// `--name`.
     pub name: Option<Name>,
+    /// `--key-file`.
+    pub key_file: Option<PathBuf>,
     /// `--ring-mode`.
     pub ring_mode: Option<RingMode>,
     /// `--reply-delay-mean-ms`.
@@ -164,6 +175,10 @@ impl Config {
             port: None,
             bind_addr: None,
             hosts: Vec::new(),
+            open: false,
+            key_file: None,
+            loopback: Scope::Admin,
+            soap_writes: false,
             structure: Structure::Chord,
             ring_mode: RingMode::Full,
             detector: Suspicion::Swim,
@@ -203,6 +218,7 @@ impl Config {
         let mut config = Config::new(data_default);
         config.take_identity(file)?;
         config.take_network(file)?;
+        config.take_access(file)?;
         config.take_behaviour(file)?;
         config.take_log(file)?;
         config.take_flags(flags)?;
@@ -254,6 +270,19 @@ impl Config {
             search: get(&ssdp.search),
             advertise: get(&ssdp.advertise),
         };
+        Ok(())
+    }
+
+    fn take_access(&mut self, file: &File) -> Result<(), ConfigError> {
+        let is = |written: &file::Written<bool>| written.as_ref().is_some_and(|it| *it.get_ref());
+        self.open = is(&file.open);
+        self.soap_writes = is(&file.soap_writes);
+        self.key_file = take(file, "key_file", &file.key_file, |text: &String| path(text))?;
+        if let Some(scope) = take(file, "loopback", &file.loopback, |text: &String| {
+            Scope::from_word(text)
+        })? {
+            self.loopback = scope;
+        }
         Ok(())
     }
 
@@ -347,6 +376,7 @@ impl Config {
         self.data = flags.data.unwrap_or_else(|| std::mem::take(&mut self.data));
         self.name = flags.name.or_else(|| self.name.take());
         self.ring_mode = flags.ring_mode.unwrap_or(self.ring_mode);
+        self.key_file = flags.key_file.or_else(|| self.key_file.take());
         if let Some(cluster) = flags.cluster {
             self.cluster = cluster;
         }
@@ -381,6 +411,10 @@ impl Config {
             "port": self.port,
             "bind_addr": self.bind_addr,
             "hosts": self.hosts,
+            "open": self.open,
+            "key_file": self.key_file.as_ref().map(|path| path.to_string_lossy()),
+            "loopback": self.loopback.as_str(),
+            "soap_writes": self.soap_writes,
             "structure": self.structure.as_str(),
             "ring_mode": self.ring_mode.as_str(),
             "detector": self.detector.as_str(),
@@ -545,6 +579,7 @@ mod tests {
             "name = \"kitchen\"\ncluster = \"home\"\ndata = \"/d\"\n\
              interfaces = [\"eth0\", \"wlan0\", \"eth0\"]\nbind_port = 4000\n\
              bind_addr = \"::1\"\nhosts = [\"Kitchen.lan\"]\nstructure = \"mesh\"\n\
+             open = true\nkey_file = \"/k\"\nloopback = \"read\"\nsoap_writes = true\n\
              ring_mode = \"partial\"\n\
              detector = \"phi\"\ngrace_time_s = 30\n\
              on_terminate = \"stop\"\nleave_timeout_s = 5\ntombstone_age_s = 6\n\
@@ -556,7 +591,8 @@ mod tests {
         let expected = serde_json::json!({
             "name": "kitchen", "cluster": "home", "data": "/d",
             "interfaces": ["eth0", "wlan0"], "port": 4000, "bind_addr": "::1",
-            "hosts": ["kitchen.lan"], "structure": "mesh", "ring_mode": "partial",
+            "hosts": ["kitchen.lan"], "open": true, "key_file": "/k", "loopback": "read",
+            "soap_writes": true, "structure": "mesh", "ring_mode": "partial",
             "detector": "phi",
             "grace_time_s": 30, "on_terminate": "stop",
             "leave_timeout_s": 5, "tombstone_age_s": 6, "reply_delay_mean_ms": 7,
@@ -583,6 +619,8 @@ mod tests {
             ("bind_addr = \"here\"", "addresses"),
             ("bind_addr = \"239.255.255.250\"", "addresses"),
             ("hosts = [\"a:80\"]", "without port"),
+            ("key_file = \"\"", "cluster.key"),
+            ("loopback = \"none\"", "\"admin\""),
             ("structure = \"star\"", "\"chord\" or \"mesh\""),
             ("ring_mode = \"half\"", "\"partial\""),
             ("on_terminate = \"exit\"", "\"leave\""),
@@ -623,6 +661,7 @@ mod tests {
             port: Some(9),
             cluster: Some("x".parse().unwrap()),
             name: Some("w".parse().unwrap()),
+            key_file: Some(PathBuf::from("/k")),
             ring_mode: Some(RingMode::Partial),
             reply_delay_mean_ms: Some(8),
         };
@@ -632,6 +671,7 @@ mod tests {
         assert_eq!((config.port, config.cluster.as_str()), (Some(9), "x"));
         assert_eq!(config.name.unwrap().as_str(), "w");
         assert_eq!(config.ring_mode, RingMode::Partial);
+        assert_eq!(config.key_file, Some(PathBuf::from("/k")));
         assert_eq!(config.reply_delay_mean, Duration::from_millis(8));
     }
 

@@ -7,6 +7,7 @@
 //! driver and notices of discovery are passed on. End: a termination signal is an orderly leave (or
 //! a plain stop, if so configured); a second one stops at once.
 
+pub mod access;
 mod bind;
 mod event;
 mod registry;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::base::call::{Call, CallError, Event, Reply};
 use crate::base::endpoint::Name;
@@ -34,16 +35,20 @@ use crate::runtime::certificate::Issuer;
 use crate::runtime::counters::{self, Counters};
 use crate::runtime::datadir::{self, DataDir, DataDirError};
 use crate::runtime::discovery::{self, Discovery, Notice};
-use crate::runtime::driver::{Clock, Driver, Handle, Parts, Report};
+use crate::runtime::driver::{Clock, Driver, Handle, HttpuDatagram, Parts, Report};
 use crate::runtime::gena;
 use crate::runtime::http;
 use crate::runtime::identity::{self as identity_file, IdentityFileError};
 use crate::runtime::link::{self, InterfaceAddress};
 use crate::runtime::memorydir::{self, MemoryDirError};
+use crate::runtime::owner::Keeper;
 use crate::runtime::store::{FreeSpaceLevels, OpenError, Options, Store};
 use crate::runtime::tls::{Terminator, TlsError};
 use crate::runtime::udp::Udp;
 use crate::security::identity::{Identity, IdentityError, Signer};
+use crate::service::caller::{Entrance, Keys};
+use crate::service::owner::Desk;
+use crate::service::web::PRESENTATION_PATH;
 use crate::service::{self, Facts, Publisher, Service, device};
 use crate::telemetry;
 use crate::wire::description::Description;
@@ -92,6 +97,9 @@ pub enum RunError {
         /// And with each place in memory.
         source: MemoryDirError,
     },
+    /// The cluster's key cannot be used.
+    #[error(transparent)]
+    Key(#[from] access::KeyFileError),
     /// No port could be had.
     #[error("port {port} cannot be used: {source}; free it, or choose another with --port")]
     Port {
@@ -227,6 +235,15 @@ impl Start {
         })
     }
 
+    fn store_options(&self) -> Options {
+        match self.diskless {
+            Some(_) => Options {
+                free_space: FreeSpaceLevels::in_memory(),
+            },
+            None => Options::default(),
+        }
+    }
+
     fn within(path: &Path) -> Result<Start, RunError> {
         let directory = DataDir::lock(path)?;
         let mut first = false;
@@ -348,6 +365,9 @@ fn serve_http(
     stop
 }
 
+/// What discovery hears, once it runs.
+type Discovering = Arc<RwLock<Option<Arc<Discovery>>>>;
+
 /// A running board.
 struct Node {
     handle: Handle,
@@ -356,12 +376,16 @@ struct Node {
     clock: Clock,
     udp: Arc<Udp>,
     service: Service<Handle>,
-    discovery: Arc<RwLock<Option<Arc<Discovery>>>>,
+    discovery: Discovering,
+    owner: Arc<Keeper>,
     reports: mpsc::UnboundedReceiver<Report>,
     notices: mpsc::Receiver<Notice>,
     members: event::Members,
     gate: Arc<Mutex<http::Gate>>,
+    on_link: access::OnLink,
     httpu: Arc<Semaphore>,
+    /// Whoever learns of another key, or of another access state, says so here.
+    _keys: watch::Sender<Arc<Keys>>,
     issuer: Issuer,
     _stop_http: watch::Sender<bool>,
 }
@@ -371,6 +395,7 @@ impl Node {
         telemetry::install();
         let signals = Signals::new()?;
         let start = Start::new(&config)?;
+        let keys = access::keys(&config, start.directory.path())?;
         let bound = bind::bind(&config)?;
         let udp = Arc::new(bound.udp);
         let seed = random::<32>()?;
@@ -392,12 +417,7 @@ impl Node {
         let gate = http::Gate::new(Arc::new(move |address| known.has(&address)));
         let gate = Arc::new(Mutex::new(gate));
         let (reports_in, reports) = mpsc::unbounded_channel();
-        let options = match start.diskless {
-            Some(_) => Options {
-                free_space: FreeSpaceLevels::in_memory(),
-            },
-            None => Options::default(),
-        };
+        let options = start.store_options();
         let board = board(&config, &who, (start.identity, start.diskless))?;
         let clock = board.1;
         let store = (store_path.as_path(), options);
@@ -411,7 +431,12 @@ impl Node {
         let driver = tokio::spawn(driver.run());
         let discovery = Arc::new(RwLock::new(None::<Arc<Discovery>>));
         let publisher = gena::start(handle.clone(), handle.changes(), seeded(seed, 2));
-        let service = Service::new(handle.clone(), facts(&config, &who, &discovery, publisher));
+        let on_link = access::OnLink::default();
+        let entrance = access::entrance(&config, keys.subscribe(), &on_link, clock);
+        let owner = Keeper::new(start.directory.path()).map_err(|_| RunError::NoEntropy)?;
+        let others = (&discovery, publisher, owner.clone());
+        let facts = facts(&config, &who, others, entrance);
+        let service = Service::new(handle.clone(), facts);
         let listeners = (bound.listeners, issuer.terminator());
         let stop_http = serve_http(listeners, &service, &members, &frames, &udp);
         let (notices_in, notices) = mpsc::channel(NOTICES_WAITING);
@@ -422,10 +447,13 @@ impl Node {
             udp,
             service,
             discovery,
+            owner,
             reports,
             notices,
             gate,
+            on_link,
             members,
+            _keys: keys,
             httpu: Arc::new(Semaphore::new(HTTPU_AT_ONCE)),
             issuer,
             _stop_http: stop_http,
@@ -518,6 +546,12 @@ impl Node {
         if self.config.bind_addr.is_none() && self.config.interfaces.is_empty() {
             tracing::info!("no key is set: whoever is on this LAN can join and write");
         }
+        if !self.owner.is_claimed()
+            && let Ok(code) = self.owner.code()
+        {
+            let page = format!("https://{}{PRESENTATION_PATH}", self.who.endpoint);
+            tracing::info!(%code, %page, "nobody owns this board yet: claim it with the code");
+        }
     }
 
     /// The node's own loop, until it has departed.
@@ -586,8 +620,10 @@ impl Node {
         self.issuer
             .set_addresses(subject::addresses(&self.config, &interfaces));
         let prefixes = interfaces.into_iter().flat_map(|it| it.addresses);
+        let prefixes: Vec<_> = prefixes.collect();
+        self.on_link.set(prefixes.clone());
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        gate.set_on_link(prefixes.collect());
+        gate.set_on_link(prefixes);
         drop(gate);
         let current = self.who.endpoint;
         if self.config.bind_addr.is_some() {
@@ -619,7 +655,7 @@ impl Node {
                     handle.relayed(token, answer);
                 });
             }
-            Report::Httpu { from, bytes, share } => self.httpu(from, bytes, share),
+            Report::Httpu { from, datagram } => self.httpu(from, datagram),
         }
         None
     }
@@ -642,21 +678,24 @@ impl Node {
         None
     }
 
-    fn httpu(&mut self, from: SocketAddr, bytes: Bytes, share: OwnedSemaphorePermit) {
+    fn httpu(&mut self, from: SocketAddr, datagram: HttpuDatagram) {
+        let HttpuDatagram {
+            bytes,
+            admitted,
+            share,
+        } = datagram;
+        let at = (from, self.who.endpoint);
+        let asked = match http::read_datagram(&self.service, &bytes, at, admitted) {
+            Ok(asked) => asked,
+            Err(outgoing) => return send_outgoing(&self.udp, outgoing, from),
+        };
         let Ok(place) = self.httpu.clone().try_acquire_owned() else {
             return;
         };
-        let (service, udp, local) = (self.service.clone(), self.udp.clone(), self.who.endpoint);
+        let (service, udp) = (self.service.clone(), self.udp.clone());
         tokio::spawn(async move {
-            let outgoing = http::handle_datagram(&service, &bytes, from, local).await;
-            if let Some(answer) = outgoing.answer {
-                udp.send(&answer, from);
-            }
-            if let Some(post) = outgoing.post
-                && let Some(bytes) = http::post_datagram(&post)
-            {
-                udp.send(&bytes, post.to);
-            }
+            let outgoing = http::answer_datagram(&service, asked).await;
+            send_outgoing(&udp, outgoing, from);
             drop((place, share));
         });
     }
@@ -673,6 +712,18 @@ impl Node {
     }
 }
 
+/// Sends what a datagram is answered with.
+fn send_outgoing(udp: &Udp, outgoing: http::Outgoing, from: SocketAddr) {
+    if let Some(answer) = outgoing.answer {
+        udp.send(&answer, from);
+    }
+    if let Some(post) = outgoing.post
+        && let Some(bytes) = http::post_datagram(&post)
+    {
+        udp.send(&bytes, post.to);
+    }
+}
+
 /// Sends replies that go elsewhere over UDP.
 async fn send_posts(mut posts: mpsc::Receiver<service::exchange::Post>, udp: Arc<Udp>) {
     while let Some(post) = posts.recv().await {
@@ -685,8 +736,8 @@ async fn send_posts(mut posts: mpsc::Receiver<service::exchange::Post>, udp: Arc
 fn facts(
     config: &Config,
     who: &Who,
-    discovery: &Arc<RwLock<Option<Arc<Discovery>>>>,
-    publisher: Publisher,
+    (discovery, publisher, owner): (&Discovering, Publisher, Arc<Keeper>),
+    entrance: Entrance,
 ) -> Facts {
     let heard = discovery.clone();
     let description = Bytes::from(who.description.emit());
@@ -704,6 +755,7 @@ fn facts(
         config_id: who.description.config_id,
         server: discovery::software(),
         publisher,
+        owner,
         discovered: Arc::new(move || {
             let discovery = heard.read().expect("nobody panics with it");
             let heard = discovery.as_ref().map(|d| d.heard()).unwrap_or_default();
@@ -713,6 +765,7 @@ fn facts(
         memory_bytes: Arc::new(event::resident_bytes),
         written_bytes: Arc::new(event::written_bytes),
         journal: Arc::default(),
+        entrance,
         reply_delay_mean_ms: config.reply_delay_mean.as_millis() as u64,
         seed: who.seed,
     }

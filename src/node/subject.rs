@@ -1,4 +1,5 @@
-//! Whom the board's certificate names: the names and addresses under which its owner opens the page.
+//! Whom the board's certificate names: the names and addresses under which its owner opens the
+//! page.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

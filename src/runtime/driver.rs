@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::http::{FrameConnection, Gate, Place};
+use super::http::{self, FrameConnection, Gate, Place};
 use super::store::{State, Store, StoreReply};
 use super::stream::{self, StreamEvent};
 use super::udp::Udp;
@@ -69,10 +69,19 @@ pub enum Report {
         /// Where it came from.
         from: SocketAddr,
         /// The message.
-        bytes: Bytes,
-        /// What it holds of the memory for such messages, until it is answered.
-        share: OwnedSemaphorePermit,
+        datagram: HttpuDatagram,
     },
+}
+
+/// An HTTP message that came as a datagram.
+#[derive(Debug)]
+pub struct HttpuDatagram {
+    /// It.
+    pub bytes: Bytes,
+    /// The gate let its source pass; it names a key otherwise.
+    pub admitted: bool,
+    /// What it holds of the memory for such messages, until it is answered.
+    pub share: OwnedSemaphorePermit,
 }
 
 impl Handle {
@@ -388,14 +397,19 @@ impl Driver {
     /// Reports a message that is to be read, as far as there is room.
     fn httpu(&mut self, bytes: &[u8], from: SocketAddr) {
         let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        if !gate.admit(Instant::now(), from.ip()) {
+        let admitted = gate.admit(Instant::now(), from.ip());
+        drop(gate);
+        if !admitted && !http::names_a_key(bytes) {
             return;
         }
-        drop(gate);
         let kib = bytes.len().div_ceil(1_024) as u32;
         if let Ok(share) = self.httpu.clone().try_acquire_many_owned(kib) {
-            let bytes = Bytes::copy_from_slice(bytes);
-            let _ = self.reports.send(Report::Httpu { from, bytes, share });
+            let datagram = HttpuDatagram {
+                bytes: Bytes::copy_from_slice(bytes),
+                admitted,
+                share,
+            };
+            let _ = self.reports.send(Report::Httpu { from, datagram });
         }
     }
 

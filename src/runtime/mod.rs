@@ -11,6 +11,7 @@ pub mod http;
 pub mod identity;
 pub mod link;
 pub mod memorydir;
+pub mod owner;
 pub mod probe;
 pub mod store;
 pub mod stream;

@@ -4,7 +4,8 @@
 //! The methods are those of the table, under their hyphenated names. A reply may be sent to
 //! another address: only to a known member's, or over TCP to the sender's own, since anything
 //! else would let a stranger aim this board at others. Each reply waits a drawn time when the
-//! configuration says so; the wait is the transport's and holds up nothing else.
+//! configuration says so; the wait is the transport's and holds up nothing else. A keyed cluster
+//! sends no datagram elsewhere for a stranger, who may have forged where it comes from.
 //!
 //! Source: the Chord seed's messages; exponential delay by inversion.
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::base::access::{Access, Caller};
 use crate::base::endpoint::SocketAddr;
 use crate::base::limit;
 use crate::base::rng::RngExt;
@@ -56,14 +58,14 @@ struct Trouble<'a> {
 
 impl<B: Board> Service<B> {
     /// Answers a message of the seed's form.
-    pub(super) async fn chord(&self, request: &Request) -> Answer {
+    pub(super) async fn chord(&self, request: &Request, caller: Caller) -> Answer {
         let ask = match read(&request.body) {
             // A reply that was sent here: nobody waits for it, and it must never be answered.
             Ok(None) => return Answer::silent(204),
             Ok(Some(ask)) => ask,
             Err(failure) => return self.chord_answer(&Ask::default(), &Err(failure)),
         };
-        let to = match self.reply_address(&ask, request).await {
+        let to = match self.reply_address(&ask, request, caller).await {
             Ok(to) => to,
             Err(failure) => return self.chord_answer(&ask, &Err(failure)),
         };
@@ -72,12 +74,15 @@ impl<B: Board> Service<B> {
             false => Params::Named(ask.params.clone()),
         };
         let outcome = self
-            .here(&RpcRequest {
-                method: ask.method.clone(),
-                params,
-                params_text: ask.data,
-                ..RpcRequest::default()
-            })
+            .here(
+                &RpcRequest {
+                    method: ask.method.clone(),
+                    params,
+                    params_text: ask.data,
+                    ..RpcRequest::default()
+                },
+                caller,
+            )
             .await;
         let mut answer = self.chord_answer(&ask, &outcome);
         if let Some(to) = to {
@@ -99,6 +104,7 @@ impl<B: Board> Service<B> {
         &self,
         ask: &Ask<'_>,
         request: &Request,
+        caller: Caller,
     ) -> Result<Option<Address>, Failure> {
         let Some(text) = &ask.reply_to else {
             return Ok(None);
@@ -110,6 +116,12 @@ impl<B: Board> Service<B> {
             && address.endpoint.ip().to_canonical() == request.from.ip().to_canonical();
         if own {
             return Ok(Some(address));
+        }
+        if matches!(caller, Caller::Stranger { .. }) && self.keys().access == Access::Keyed {
+            return Err(Failure::new(
+                Code::Unauthorized,
+                "a stranger is answered where it asks; leave reply-to out, or use --key FILE",
+            ));
         }
         let overview = self.overview().await?;
         let member = overview
@@ -201,6 +213,8 @@ fn read(body: &[u8]) -> Result<Option<Ask<'_>>, Failure> {
                 reply_to = Some(value);
             }
             "id" => ask.id = Some(value),
+            // Credentials: judged before the message was read.
+            "digest" => {}
             "data" => {
                 ask.data = Some(value);
                 let data = value.members().ok_or_else(|| {

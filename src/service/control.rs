@@ -2,8 +2,8 @@
 //!
 //! Arguments are checked against the service's variables before the method sees them; the method
 //! runs as a JSON-RPC request for this board does, with the same refusals: what may be changed by
-//! whom is decided there, for both. Where SOAP is to do less than JSON-RPC (clusters with a key,
-//! `upnp.write`), `Service::act` is the place to ask the method's scope.
+//! whom is decided there, for both. SOAP has no credentials, so an action that changes something is
+//! carried out only where the configuration says `soap_writes = true`.
 //!
 //! Source: UDA 2.0 §3.2, table 3-3 (error codes).
 
@@ -11,7 +11,8 @@ use base64::Engine;
 use serde_json::value::RawValue;
 use ssdp_client::URN;
 
-use crate::wire::jsonrpc::{Code, Json, Message};
+use crate::base::access::{Caller, Scope};
+use crate::wire::jsonrpc::{Code, Json, Message, Request as RpcRequest};
 use crate::wire::soap::{self, Call, SoapError};
 use crate::wire::xml::XmlError;
 
@@ -48,9 +49,6 @@ mod code {
     pub const UNWRITABLE: u16 = 704;
 }
 
-/// JSON-RPC's code for what a caller may not do.
-const UNAUTHORIZED: i64 = -32002;
-
 fn refused<T>(code: u16, reason: impl Into<String>) -> Result<T, UpnpError> {
     let reason = reason.into();
     Err(UpnpError { code, reason })
@@ -64,7 +62,7 @@ impl From<Failure> for UpnpError {
         let code = match () {
             () if known(Code::InvalidParams) => code::VALUE_INVALID,
             () if known(Code::TooLarge) => code::TOO_LONG,
-            () if failure.code == UNAUTHORIZED => code::NOT_AUTHORIZED,
+            () if known(Code::Unauthorized) => code::NOT_AUTHORIZED,
             () if known(Code::Unavailable) => code::UNAVAILABLE,
             () if known(Code::NotFound) => code::NOT_FOUND,
             () if known(Code::MovedPermanently) => code::ELSEWHERE,
@@ -87,6 +85,7 @@ impl<B: Board> Service<B> {
         service: &'static device::Service,
         request: &Request,
         fields: &Fields,
+        caller: Caller,
     ) -> Result<Answer, Refusal> {
         admit_xml(fields)?;
         let call = match Call::parse(fields.soap_action.as_deref(), &request.body) {
@@ -108,7 +107,7 @@ impl<B: Board> Service<B> {
             }
             Err(error) => return refuse(400, format!("{error}; send a SOAP envelope")),
         };
-        Ok(match self.act(service, &call).await {
+        Ok(match self.act(service, &call, caller).await {
             Ok(text) => self.soap(200, text),
             Err(error) => self.fault(&error),
         })
@@ -118,6 +117,7 @@ impl<B: Board> Service<B> {
         &self,
         service: &'static device::Service,
         call: &Call,
+        caller: Caller,
     ) -> Result<String, UpnpError> {
         let action = match is_ours(service, &call.service) {
             true => service.action(&call.action),
@@ -137,7 +137,10 @@ impl<B: Board> Service<B> {
         };
         let document = document(service, action, &call.arguments)?;
         let outcome = match Message::parse(document.as_bytes()) {
-            Ok(Message::Single(Ok(request))) => self.here(&request).await,
+            Ok(Message::Single(Ok(request))) => {
+                self.soap_may(&request)?;
+                self.here(&request, caller).await
+            }
             // Its nesting is the only thing that was not checked.
             _ => {
                 return refused(
@@ -151,6 +154,21 @@ impl<B: Board> Service<B> {
             let reason = format!("{unwritable}; ask over JSON-RPC");
             refused(code::UNWRITABLE, reason)
         })
+    }
+
+    /// Refuses what would change something, where SOAP is not to.
+    fn soap_may(&self, request: &RpcRequest<'_>) -> Result<(), UpnpError> {
+        let changes = self
+            .table()
+            .find(&request.method)
+            .is_some_and(|method| method.scope > Scope::Read);
+        match changes && !self.facts().entrance.soap_writes {
+            true => refused(
+                code::NOT_AUTHORIZED,
+                "SOAP changes nothing on this board; set soap_writes = true, or use JSON-RPC",
+            ),
+            false => Ok(()),
+        }
     }
 
     fn soap(&self, status: u16, text: String) -> Answer {

@@ -3,7 +3,9 @@
 //! A request for another board is answered with where that board is (-32001) unless it asks to be
 //! passed on. Several boards' answers come as one result; a silent board is an entry of its own.
 //! In mode `partial` "one at random" and "every one" are of the neighbourhood.
-//! Only the board that a client asked spreads a request: a relayed one is for one board only.
+//! Only the board that a client asked spreads a request: a relayed one is for one board only. What
+//! the client may do is judged before a request is passed on, and goes with it: a board runs for
+//! another what that board's caller may do, not what the board itself may.
 //!
 //! Source: Round's `dest`.
 
@@ -15,6 +17,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::base::access::{Caller, Scope};
 use crate::base::call::{Call, CallError, MemberView, Reply, Target};
 use crate::base::endpoint::SocketAddr;
 use crate::base::id::Id;
@@ -76,13 +79,18 @@ impl EntryOutcome {
 
 impl<B: Board> Service<B> {
     /// Runs a client's request wherever it is meant to run.
-    pub(super) async fn outcome(&self, request: &Request<'_>) -> Outcome {
+    pub(super) async fn outcome(&self, request: &Request<'_>, caller: Caller) -> Outcome {
+        if request.granted.is_some() && !matches!(caller, Caller::Relayed(_)) {
+            return Err(Failure::params(
+                "member 'granted' is of boards among themselves; leave it out",
+            ));
+        }
         match request.dest {
-            Dest::Here => self.here(request).await,
-            Dest::Node(id) if id == self.facts().id => self.here(request).await,
-            Dest::Node(id) => self.elsewhere(id, request).await,
-            Dest::Random => self.anywhere(request).await,
-            Dest::All => self.everywhere(request).await,
+            Dest::Here => self.here(request, caller).await,
+            Dest::Node(id) if id == self.facts().id => self.here(request, caller).await,
+            Dest::Node(id) => self.elsewhere(id, request, caller).await,
+            Dest::Random => self.anywhere(request, caller).await,
+            Dest::All => self.everywhere(request, caller).await,
         }
     }
 
@@ -93,11 +101,15 @@ impl<B: Board> Service<B> {
                 Code::BadDestination,
                 "only the board a client asked can ask several; name one board as dest",
             )),
-            _ => self.outcome(request).await,
+            // A board that does not say what its caller may do passes on reads only.
+            _ => {
+                let caller = Caller::Relayed(request.granted.unwrap_or(Scope::Read));
+                self.outcome(request, caller).await
+            }
         }
     }
 
-    async fn elsewhere(&self, id: Id, request: &Request<'_>) -> Outcome {
+    async fn elsewhere(&self, id: Id, request: &Request<'_>, caller: Caller) -> Outcome {
         let overview = self.overview().await?;
         let members = &overview.members;
         let member = members
@@ -108,14 +120,14 @@ impl<B: Board> Service<B> {
             let partial = mode == Some(RingMode::Partial);
             return match partial.then(|| self.beyond(id)) {
                 Some(found) => match found.await? {
-                    _ if request.forward => self.pass_on(id, request).await,
+                    _ if request.forward => self.pass_on(id, request, caller).await,
                     endpoint => Err(moved(id, endpoint)),
                 },
                 None => Err(unknown(id)),
             };
         };
         if request.forward {
-            return self.pass_on(id, request).await;
+            return self.pass_on(id, request, caller).await;
         }
         match member.endpoint.filter(|_| member.alive) {
             None => Err(silent(id)),
@@ -132,7 +144,7 @@ impl<B: Board> Service<B> {
         }
     }
 
-    async fn anywhere(&self, request: &Request<'_>) -> Outcome {
+    async fn anywhere(&self, request: &Request<'_>, caller: Caller) -> Outcome {
         let overview = self.overview().await?;
         let alive: Vec<Id> = overview
             .members
@@ -141,17 +153,17 @@ impl<B: Board> Service<B> {
             .map(|member| member.id)
             .collect();
         if alive.is_empty() {
-            return self.here(request).await;
+            return self.here(request, caller).await;
         }
         let id = alive[self.rng().random_range(0..alive.len())];
         if id == self.facts().id {
-            self.here(request).await
+            self.here(request, caller).await
         } else {
-            self.pass_on(id, request).await
+            self.pass_on(id, request, caller).await
         }
     }
 
-    async fn everywhere(&self, request: &Request<'_>) -> Outcome {
+    async fn everywhere(&self, request: &Request<'_>, caller: Caller) -> Outcome {
         let overview = self.overview().await?;
         let mut boards: Vec<(Id, bool)> = overview
             .members
@@ -165,9 +177,9 @@ impl<B: Board> Service<B> {
         }
         let answers = boards.iter().map(|(id, alive)| async move {
             if *id == self.facts().id {
-                self.here(request).await
+                self.here(request, caller).await
             } else if *alive {
-                self.pass_on(*id, request).await
+                self.pass_on(*id, request, caller).await
             } else {
                 Err(silent(*id))
             }
@@ -189,7 +201,8 @@ impl<B: Board> Service<B> {
     }
 
     /// Has one other board run the request, and waits for its answer within bounds.
-    async fn pass_on(&self, id: Id, request: &Request<'_>) -> Outcome {
+    async fn pass_on(&self, id: Id, request: &Request<'_>, caller: Caller) -> Outcome {
+        self.permit_request(request, caller)?;
         if request.hops >= limit::FORWARD_HOPS_MAX {
             return Err(Failure::new(
                 Code::BadDestination,
@@ -204,6 +217,7 @@ impl<B: Board> Service<B> {
             dest: Dest::Node(id),
             forward: true,
             hops: request.hops + 1,
+            granted: Some(self.granted(caller)),
             ..Request::default()
         }
         .emit();

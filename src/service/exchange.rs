@@ -3,11 +3,15 @@
 //! The runtime reads a [`Request`] from a connection or a datagram and carries out an [`Answer`]:
 //! wait `delay`, then write it back, or post what `post` says. Nothing here writes bytes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::base::endpoint::SocketAddr;
+use crate::security::rnd1::{
+    Canonical, Carriage, Credentials, Party, Proof, SessionKeys, body_digest,
+};
 
 pub use super::address::Transport;
 
@@ -18,6 +22,8 @@ pub struct Fields {
     pub host: Option<String>,
     /// Origin.
     pub origin: Option<String>,
+    /// Authorization.
+    pub authorization: Option<String>,
     /// Content-Type.
     pub content_type: Option<String>,
     /// Content-Encoding.
@@ -28,6 +34,8 @@ pub struct Fields {
     pub if_none_match: Option<String>,
     /// X-Async-Location, or as Round also spells it.
     pub async_location: bool,
+    /// Cookie; several fields are joined with a semicolon.
+    pub cookie: Option<String>,
     /// SOAPACTION.
     pub soap_action: Option<String>,
     /// NT.
@@ -64,6 +72,9 @@ impl Fields {
             let (slot, known) = match name {
                 n if n.eq_ignore_ascii_case("host") => (&mut fields.host, "Host"),
                 n if n.eq_ignore_ascii_case("origin") => (&mut fields.origin, "Origin"),
+                n if n.eq_ignore_ascii_case("authorization") => {
+                    (&mut fields.authorization, "Authorization")
+                }
                 n if n.eq_ignore_ascii_case("content-type") => {
                     (&mut fields.content_type, "Content-Type")
                 }
@@ -74,6 +85,7 @@ impl Fields {
                 n if n.eq_ignore_ascii_case("if-none-match") => {
                     (&mut fields.if_none_match, "If-None-Match")
                 }
+                n if n.eq_ignore_ascii_case("cookie") => (&mut fields.cookie, "Cookie"),
                 n if n.eq_ignore_ascii_case("soapaction") => {
                     (&mut fields.soap_action, "SOAPACTION")
                 }
@@ -94,6 +106,10 @@ impl Fields {
                 None => *slot = Some(value.trim().to_owned()),
                 Some(before) if matches!(known, "Accept" | "If-None-Match") => {
                     before.push(',');
+                    before.push_str(value);
+                }
+                Some(before) if known == "Cookie" => {
+                    before.push(';');
                     before.push_str(value);
                 }
                 Some(_) => return Err(FieldError::Repeated(known)),
@@ -124,14 +140,6 @@ pub struct Request {
     pub secure: bool,
     /// How it came.
     pub transport: Transport,
-}
-
-impl Request {
-    /// Nobody on the LAN can read it: it came within TLS, or from this machine.
-    pub fn is_private(&self) -> bool {
-        let here = self.transport == Transport::Tcp && self.from.ip().to_canonical().is_loopback();
-        self.secure || here
-    }
 }
 
 /// A reply to be sent somewhere else than to the client.
@@ -166,6 +174,59 @@ pub struct Answer {
     pub silent_over_udp: bool,
     /// The body goes on as the board's feed (`service/web/feed.rs`); over TCP alone.
     pub feed: bool,
+    /// Proves the answer to a caller that proved itself.
+    pub seal: Option<Arc<Seal>>,
+}
+
+/// What the answer to a genuine request is proved with, once the answer is known to the last byte.
+#[derive(Debug)]
+pub struct Seal {
+    pub(super) keys: Arc<SessionKeys>,
+    pub(super) board: Party,
+    pub(super) shown: Credentials,
+    pub(super) carriage: Carriage,
+    pub(super) method: String,
+    pub(super) target: String,
+    pub(super) host: String,
+}
+
+impl PartialEq for Seal {
+    fn eq(&self, other: &Self) -> bool {
+        self.shown == other.shown
+    }
+}
+
+impl Eq for Seal {}
+
+impl Seal {
+    /// The header that carries the proof.
+    pub const FIELD: &'static str = "Authentication-Info";
+
+    /// The value of [`Seal::FIELD`] for an answer as it is sent; the body is empty for HEAD.
+    pub fn proof(&self, status: u16, content_type: &str, body: &[u8]) -> String {
+        let mac = Canonical {
+            carriage: self.carriage,
+            kid: self.shown.kid,
+            session: self.shown.session,
+            board: self.board,
+            boot: self.shown.boot,
+            seq: self.shown.seq,
+            method: &self.method,
+            target: &self.target,
+            host: &self.host,
+            content_type,
+            digest: body_digest(body),
+            status: Some(status),
+        }
+        .tag(&self.keys);
+        let seq = self.shown.seq;
+        Proof { seq, mac }.to_string()
+    }
+
+    /// The session and the ids of requests of it.
+    pub(super) fn session(&self) -> Party {
+        self.shown.session
+    }
 }
 
 impl Answer {
@@ -180,6 +241,7 @@ impl Answer {
             post: None,
             silent_over_udp: false,
             feed: false,
+            seal: None,
         }
     }
 
@@ -194,6 +256,17 @@ impl Answer {
             silent_over_udp: true,
             ..Answer::new(status, "", Bytes::new())
         }
+    }
+
+    /// The same with its proof, if it has one to show. Nothing of it may be changed from then on;
+    /// of an answer to HEAD the body is not sent.
+    pub fn sealed(mut self, is_head: bool) -> Self {
+        let Some(seal) = self.seal.take() else {
+            return self;
+        };
+        let body: &[u8] = if is_head { &[] } else { &self.body };
+        let proof = seal.proof(self.status, self.content_type, body);
+        self.with(Seal::FIELD, proof)
     }
 
     /// The same with one more header field.

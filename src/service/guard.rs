@@ -13,7 +13,7 @@ use super::exchange::{Fields, Request};
 /// A request that is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// The status.
+    /// The status; 401 is -32002.
     pub(super) status: u16,
     /// What was wrong and what to do.
     pub(super) reason: String,

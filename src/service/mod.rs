@@ -4,14 +4,16 @@
 //! seed's form at `/chord`, health, metrics, and what UPnP asks (descriptions, SOAP, GENA). It owns
 //! no socket, file or clock: a request is a value ([`exchange::Request`]), so is the answer with
 //! what the runtime must do for it (wait, post a reply elsewhere), and everything about the ring is
-//! asked of a [`Board`].
+//! asked of a [`Board`]. Who asks is found out once, before anything is dispatched ([`caller`]).
 //!
 //! `failure` errors to codes · `method/` the table · `rpc` one document · `destination` other
-//! boards · `chord` the seed's form · `device/` what UPnP shows · `control` SOAP · `subscribe`
+//! boards · `caller` who asks · `retry` what runs once · `chord` the seed's form · `device/` what
+//! UPnP shows · `control` SOAP · `subscribe`
 //! GENA · `guard` what is refused before it is read · `route` paths · `health` probes and metrics ·
-//! `journal` what happened lately · `web/` the page and its feed.
+//! `owner` the page's owner · `journal` what happened lately · `web/` the page and its feed.
 
 pub mod address;
+pub mod caller;
 mod chord;
 pub mod control;
 mod destination;
@@ -22,6 +24,8 @@ mod guard;
 mod health;
 pub mod journal;
 pub mod method;
+pub mod owner;
+mod retry;
 mod route;
 mod rpc;
 mod subscribe;
@@ -45,6 +49,8 @@ use crate::proto::clock::lamport::Lamport;
 use crate::proto::gena::{Ask, Granted, Refused};
 use crate::wire::ssdp::ConfigId;
 
+use crate::proto::admission::Admission;
+use caller::Entrance;
 use journal::Journal;
 use method::Table;
 use web::feed::Feed;
@@ -99,6 +105,8 @@ pub struct Facts {
     pub server: String,
     /// Where subscribers' requests go.
     pub publisher: Publisher,
+    /// Who keeps the owner's credential.
+    pub owner: Arc<dyn owner::Desk>,
     /// For get_network_state.
     pub discovered: DiscoverySource,
     /// For get_node_stats.
@@ -107,6 +115,8 @@ pub struct Facts {
     pub written_bytes: WrittenSource,
     /// What happened lately.
     pub journal: Arc<Journal>,
+    /// Who may come in.
+    pub entrance: Entrance,
     /// Mean of the seed's reply delay, milliseconds; 0: none.
     pub reply_delay_mean_ms: u64,
     /// Of the reply delay and of the choice of a random board.
@@ -126,6 +136,8 @@ struct Shared {
     clock: Mutex<Lamport>,
     rng: Mutex<Rng>,
     feed: Feed,
+    admission: Mutex<Admission>,
+    retries: Mutex<retry::Retries>,
 }
 
 impl<B: Board> Service<B> {
@@ -140,6 +152,8 @@ impl<B: Board> Service<B> {
             board,
             shared: Arc::new(Shared {
                 rng: Mutex::new(seeded(facts.seed, 0)),
+                admission: Mutex::new(caller::admission(&facts)),
+                retries: Mutex::default(),
                 facts,
                 table,
                 clock: Mutex::default(),

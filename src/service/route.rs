@@ -2,11 +2,13 @@
 //!
 //! The same table serves HTTP and HTTPU.
 
+use crate::base::access::Caller;
 use crate::wire::jsonrpc::{Code, Json, Message, Query, Response};
 
+use super::caller::{CHALLENGE, Entry, Visitor};
 use super::control::XML;
 use super::exchange::{Answer, Fields, Request, Transport};
-use super::guard::{Refusal, admit, admit_accept, admit_json, refuse};
+use super::guard::{Refusal, admit_accept, admit_json, refuse};
 use super::rpc::Answered;
 use super::web::PRESENTATION_PATH;
 use super::{Board, Failure, Service, device};
@@ -18,14 +20,47 @@ const ECHOED_ID_BYTES_MAX: usize = 256;
 /// The seed's own form.
 pub(super) const CHORD: &str = "/chord";
 
+/// What a refused caller may prove itself with (RFC 9110 §11.6.1).
+const CHALLENGE_FIELD: (&str, &str) = ("WWW-Authenticate", "RND1, Bearer");
+
+/// Whether a request carries a JSON document: one that may have credentials in it.
+pub(super) fn takes_documents(method: &str, target: &str) -> bool {
+    let path = target.split_once('?').map_or(target, |(path, _)| path);
+    matches!(method, "POST" | "PUT") && matches!(path, RPC | CHORD)
+}
+
 impl<B: Board> Service<B> {
     /// Answers an HTTP request.
     ///
     /// The caller carries out the answer's delay and post. Nothing in a request makes this panic.
     pub async fn handle(&self, request: &Request) -> Answer {
-        self.route(request)
-            .await
-            .unwrap_or_else(|refusal| self.refuse(&refusal))
+        let entry = self.enter(request);
+        self.attend(request, entry).await
+    }
+
+    /// As [`Service::handle`], once it was found out who asks.
+    pub async fn attend(&self, request: &Request, entry: Entry) -> Answer {
+        let visitor = match entry.visitor {
+            Ok(visitor) => visitor,
+            Err(refusal) => return self.refuse(&refusal),
+        };
+        let routed = self.route(request, &visitor).await;
+        let mut answer = routed.unwrap_or_else(|refusal| self.refuse(&refusal));
+        answer.seal = visitor.seal;
+        let told = answer
+            .headers
+            .iter()
+            .any(|field| field.0 == CHALLENGE_FIELD.0);
+        match answer.status == 401 && !told {
+            true => answer.with(CHALLENGE_FIELD.0, CHALLENGE_FIELD.1),
+            false => answer,
+        }
+    }
+
+    /// The refusal of a caller that is not let in, which nothing needs to be waited for.
+    pub fn refused(&self, entry: &Entry) -> Option<Answer> {
+        let refusal = entry.visitor.as_ref().err()?;
+        Some(self.refuse(refusal))
     }
 
     /// A refusal as a JSON-RPC error, for transports that must refuse by themselves.
@@ -58,6 +93,7 @@ impl<B: Board> Service<B> {
 
     fn refuse(&self, refusal: &Refusal) -> Answer {
         let code = match refusal.status {
+            401 => Code::Unauthorized,
             413 => Code::TooLarge,
             503 => Code::Unavailable,
             _ => Code::InvalidRequest,
@@ -66,13 +102,18 @@ impl<B: Board> Service<B> {
         let text = Answered::whole(&failure, self.clock().now()).text;
         let answer = Answer::json(refusal.status, text.unwrap_or_default());
         match refusal.status {
+            401 => answer.with(CHALLENGE_FIELD.0, CHALLENGE_FIELD.1),
             415 => answer.with("Accept", "application/json, application/json-rpc"),
             _ => answer,
         }
     }
 
-    async fn route(&self, request: &Request) -> Result<Answer, Refusal> {
-        let fields = admit(self.facts(), request)?;
+    async fn route(&self, request: &Request, visitor: &Visitor) -> Result<Answer, Refusal> {
+        let fields = match &request.fields {
+            Ok(fields) => fields,
+            Err(error) => return refuse(400, error.to_string()),
+        };
+        let caller = visitor.caller;
         let (path, query) = match request.target.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (request.target.as_str(), None),
@@ -89,29 +130,32 @@ impl<B: Board> Service<B> {
             RPC => {
                 admit_accept(fields)?;
                 match method {
-                    "GET" | "HEAD" => Ok(self.get(query.unwrap_or_default()).await),
+                    "GET" | "HEAD" => Ok(self.get(query.unwrap_or_default(), caller).await),
                     "POST" | "PUT" => {
                         admit_json(fields)?;
-                        Ok(answer(self.rpc(&request.body).await))
+                        Ok(answer(self.rpc(&request.body, visitor).await))
                     }
                     _ => Ok(self.not_allowed("GET, HEAD, POST, PUT")),
                 }
             }
             CHORD if matches!(method, "POST" | "PUT") => {
                 admit_json(fields)?;
-                Ok(self.chord(request).await)
+                Ok(self.chord(request, caller).await)
             }
             CHORD => Ok(self.not_allowed("POST, PUT")),
+            CHALLENGE if reads => Ok(self.challenge()),
             "/healthz" if reads => Ok(self.health().await),
             "/metrics" if reads => Ok(self.metrics().await),
             "/description.xml" if reads => {
                 let document = (self.facts().description_xml)(request.local);
                 Ok(Answer::new(200, XML, document))
             }
-            "/healthz" | "/metrics" | "/description.xml" => Ok(self.not_allowed("GET, HEAD")),
+            CHALLENGE | "/healthz" | "/metrics" | "/description.xml" => {
+                Ok(self.not_allowed("GET, HEAD"))
+            }
             _ if is_page(path) => Ok(self.page(request, path, fields).await),
             _ => {
-                if let Some(answer) = self.upnp(request, fields, path).await {
+                if let Some(answer) = self.upnp(request, fields, path, caller).await {
                     return answer;
                 }
                 Ok(self.refuse_with(
@@ -129,6 +173,7 @@ impl<B: Board> Service<B> {
         request: &Request,
         fields: &Fields,
         path: &str,
+        caller: Caller,
     ) -> Option<Result<Answer, Refusal>> {
         let method = request.method.as_str();
         let reads = matches!(method, "GET" | "HEAD");
@@ -150,7 +195,7 @@ impl<B: Board> Service<B> {
                 400,
                 "actions and events are asked for over TCP; a datagram's source can be forged",
             ),
-            "control" if method == "POST" => self.control(service, request, fields).await,
+            "control" if method == "POST" => self.control(service, request, fields, caller).await,
             "control" => Ok(self.not_allowed("POST")),
             "event" => match method {
                 "SUBSCRIBE" | "UNSUBSCRIBE" => Ok(self.subscribe(topic, request, fields).await),
@@ -161,7 +206,7 @@ impl<B: Board> Service<B> {
     }
 
     /// The GET form, for methods that only read.
-    async fn get(&self, query: &str) -> Answer {
+    async fn get(&self, query: &str, caller: Caller) -> Answer {
         let query = match Query::parse(query) {
             Ok(query) => query,
             Err(error) => return self.fail(Failure::new(error.code(), error.to_string())),
@@ -172,7 +217,8 @@ impl<B: Board> Service<B> {
         {
             return self.not_allowed("POST, PUT");
         }
-        answer(self.rpc(query.request.as_bytes()).await)
+        let visitor = Visitor { caller, seal: None };
+        answer(self.rpc(query.request.as_bytes(), &visitor).await)
     }
 
     pub(super) fn not_allowed(&self, allow: &'static str) -> Answer {

@@ -1,21 +1,27 @@
 //! One JSON-RPC document: a request or a batch in, the text of the answer out.
 //!
 //! The requests of a batch run one after the other, so that a get sees the put before it. `ts`
-//! moves the Lamport clock only when the request carries one.
+//! moves the Lamport clock only when the request carries one. Each request is judged by itself:
+//! what its caller may not do is refused, and the rest of its batch runs.
 //!
 //! Source: JSON-RPC 2.0 §4 to §6.
+
+use std::sync::PoisonError;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use crate::base::access::{Caller, Scope};
 use crate::base::limit;
+use crate::security::rnd1::body_digest;
 use crate::wire::jsonrpc::{Code, Invalid, Json, Message, Request, Response};
 
+use super::caller::Visitor;
 use super::method::{Args, Method, Outcome, Run};
 use super::{Board, Failure, Service};
 
 /// The answer to a document.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Answered {
     /// The HTTP status.
     pub(super) status: u16,
@@ -61,7 +67,7 @@ fn emit(id: Json<'_>, ts: u64, outcome: Result<&RawValue, &Failure>) -> String {
 
 impl<B: Board> Service<B> {
     /// Answers a document of any client.
-    pub(super) async fn rpc(&self, body: &[u8]) -> Answered {
+    pub(super) async fn rpc(&self, body: &[u8], visitor: &Visitor) -> Answered {
         let message = match Message::parse(body) {
             Ok(message) => message,
             Err(fault) => {
@@ -69,9 +75,50 @@ impl<B: Board> Service<B> {
                 return Answered::whole(&failure, self.clock().now());
             }
         };
+        let session = visitor.seal.as_ref().map(|seal| seal.session());
+        let Some(key) = session.zip(self.names_of_writes(&message)) else {
+            return self.message(message, visitor.caller).await;
+        };
+        let place = {
+            let now = (self.facts().entrance.now)().time;
+            let retries = self.shared.retries.lock();
+            let mut retries = retries.unwrap_or_else(PoisonError::into_inner);
+            retries.place(now, key.clone(), body_digest(body))
+        };
+        let answered = place
+            .get_or_init(|| self.message(message, visitor.caller))
+            .await
+            .clone();
+        let bytes = answered.text.as_ref().map_or(0, String::len);
+        if bytes > limit::RETRY_BYTES_MAX {
+            let retries = self.shared.retries.lock();
+            retries.unwrap_or_else(PoisonError::into_inner).forget(&key);
+        }
+        answered
+    }
+
+    /// The ids of a document's requests, if one of them changes something and each that does has
+    /// an id.
+    fn names_of_writes(&self, message: &Message<'_>) -> Option<String> {
+        let requests = match message {
+            Message::Single(request) => std::slice::from_ref(request),
+            Message::Batch(requests) => requests,
+        };
+        let mut names = String::new();
+        for request in requests.iter().flatten() {
+            let method = self.table().find(&request.method);
+            if method.is_some_and(|method| method.scope > Scope::Read) {
+                names.push_str(request.id?.text());
+                names.push(',');
+            }
+        }
+        Some(names).filter(|names| !names.is_empty())
+    }
+
+    async fn message(&self, message: Message<'_>, caller: Caller) -> Answered {
         match message {
             Message::Single(request) => {
-                let done = self.done(request).await;
+                let done = self.done(request, caller).await;
                 let failure = done.outcome.as_ref().err();
                 let text = done.text();
                 Answered {
@@ -85,7 +132,7 @@ impl<B: Board> Service<B> {
                 }
             }
             Message::Batch(requests) => {
-                let text = self.batch(requests).await;
+                let text = self.batch(requests, caller).await;
                 Answered {
                     status: if text.is_some() { 200 } else { 204 },
                     text,
@@ -115,13 +162,17 @@ impl<B: Board> Service<B> {
         emit(Json::NULL, self.clock().now(), Err(&failure)).into()
     }
 
-    async fn batch(&self, requests: Vec<Result<Request<'_>, Invalid<'_>>>) -> Option<String> {
+    async fn batch(
+        &self,
+        requests: Vec<Result<Request<'_>, Invalid<'_>>>,
+        caller: Caller,
+    ) -> Option<String> {
         let mut out = String::from("[");
         for request in requests {
             let done = if out.len() > limit::ANSWERS_BYTES_MAX {
                 self.unanswered(request)
             } else {
-                self.done(request).await
+                self.done(request, caller).await
             };
             if let Some(text) = done.text() {
                 if out.len() > 1 {
@@ -149,13 +200,17 @@ impl<B: Board> Service<B> {
         }
     }
 
-    async fn done<'a>(&self, request: Result<Request<'a>, Invalid<'a>>) -> Done<'a> {
+    async fn done<'a>(
+        &self,
+        request: Result<Request<'a>, Invalid<'a>>,
+        caller: Caller,
+    ) -> Done<'a> {
         let request = match request {
             Ok(request) => request,
             Err(invalid) => return self.done_invalid(invalid),
         };
         self.receive(&request);
-        let outcome = self.outcome(&request).await;
+        let outcome = self.outcome(&request, caller).await;
         self.finish(&request, outcome)
     }
 
@@ -195,12 +250,31 @@ impl<B: Board> Service<B> {
         }
     }
 
+    /// Decides whether a request may run, here or where it is passed on to. A method that is not
+    /// known here is for the board that knows it to judge.
+    ///
+    /// # Errors
+    /// -32002 with the next step.
+    pub(super) fn permit_request(
+        &self,
+        request: &Request<'_>,
+        caller: Caller,
+    ) -> Result<(), Failure> {
+        match self.table().find(&request.method) {
+            Some(method) => self.permit(caller, method.scope),
+            None => Ok(()),
+        }
+    }
+
     /// Runs a request on this board.
-    pub(super) async fn here(&self, request: &Request<'_>) -> Outcome {
+    pub(super) async fn here(&self, request: &Request<'_>, caller: Caller) -> Outcome {
         let Some(method) = self.table().find(&request.method) else {
             return Err(self.unknown_method(&request.method));
         };
-        let outcome = self.run(method, request).await;
+        let outcome = match self.permit(caller, method.scope) {
+            Ok(()) => self.run(method, request).await,
+            Err(refused) => Err(refused),
+        };
         let code = outcome.as_ref().err().map_or(0, |failure| failure.code);
         crate::telemetry::count_request(method.name, code);
         outcome

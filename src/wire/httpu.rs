@@ -146,6 +146,7 @@ fn reason(status: u16) -> &'static str {
         204 => "No Content",
         307 => "Temporary Redirect",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",

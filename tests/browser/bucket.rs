@@ -6,6 +6,7 @@ use crate::driver::Browser;
 use crate::namespace::alone;
 use crate::process::Ring;
 
+const WRITES: &str = "!document.getElementById('browse-new').hidden";
 const OPEN: &str = "document.getElementById('editor').open";
 
 /// The editor has closed and the page says what was done.
@@ -54,6 +55,7 @@ fn an_item_is_put_read_edited_and_removed() {
         );
         assert!(browser.text("#items-empty").contains("The bucket is empty"));
 
+        browser.wait("who may write", WRITES);
         browser.click("#browse-new");
         browser.write("#editor-key", "lamp");
         form(&browser, "json");
@@ -105,6 +107,7 @@ fn a_write_that_needs_an_absent_board_says_so_and_what_to_do() {
         ring.board(1).kill();
         let browser = Browser::start();
         browser.open(&ring.board(0).page());
+        browser.wait("who may write", WRITES);
         browser.click("#browse-new");
         browser.write("#editor-key", "lamp");
         browser.write("#editor-value", "on");
@@ -132,6 +135,7 @@ fn any_bytes_come_back_as_they_are() {
         let mut ring = Ring::of(&["calm-heron"]);
         let browser = Browser::start();
         browser.open(&ring.board(0).page());
+        browser.wait("who may write", WRITES);
         browser.click("#browse-new");
         browser.write("#editor-key", "bytes");
         form(&browser, "hex");

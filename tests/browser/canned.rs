@@ -140,6 +140,11 @@ fn exchange(mut stream: TcpStream, say: &Mutex<Say>) -> std::io::Result<()> {
     let (content_type, text) = match path.as_str() {
         "/presentation/events" => return feed(stream, say),
         "/presentation" => ("text/html; charset=utf-8", document()),
+        "/presentation/session" => {
+            let session = json!({"claimed": true, "owner": true, "may": "admin", "private": true,
+                "access": "keyed", "https": "", "fingerprint": ""});
+            ("application/json", session.to_string())
+        }
         "/rpc" => {
             let request: Value = serde_json::from_slice(&body)?;
             let method = request["method"].as_str().unwrap_or_default();

@@ -11,6 +11,7 @@ mod driver;
 mod hostile;
 mod large;
 mod namespace;
+mod owner;
 mod process;
 mod ring;
 mod shape;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use roundel::security::key::ClusterKey;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -41,6 +42,7 @@ pub struct Board {
     port: u16,
     directory: PathBuf,
     discovery: bool,
+    interface: &'static str,
 }
 
 /// Some boards of one cluster.
@@ -64,6 +66,28 @@ impl Ring {
         ring
     }
 
+    /// One board on that interface, a member of a ring of its own. With a key strangers may only
+    /// read.
+    pub fn reached_by(interface: &'static str, name: &str, key: Option<[u8; 32]>) -> Ring {
+        let directory = tempfile::tempdir().expect("there is room for data");
+        if let Some(key) = key {
+            let data = directory.path().join("0/data");
+            fs::create_dir_all(&data).expect("the directory is ours");
+            let text = ClusterKey::new(1, key).to_text();
+            fs::write(data.join("cluster.key"), text).expect("the directory is ours");
+        }
+        let mut ring = Ring {
+            boards: Vec::new(),
+            directory,
+        };
+        let mut board = ring.board_named(name, true);
+        board.interface = interface;
+        board.start();
+        ring.boards.push(board);
+        ring.settle(1);
+        ring
+    }
+
     /// Starts one more board, and does not wait for it.
     pub fn add(&mut self, name: &str) {
         self.start_board(name, true);
@@ -75,16 +99,21 @@ impl Ring {
     }
 
     fn start_board(&mut self, name: &str, discovery: bool) {
+        let mut board = self.board_named(name, discovery);
+        board.start();
+        self.boards.push(board);
+    }
+
+    fn board_named(&self, name: &str, discovery: bool) -> Board {
         let number = self.boards.len();
-        let mut board = Board {
+        Board {
             child: None,
             name: name.to_owned(),
             port: FIRST_PORT + u16::try_from(number).expect("there are few boards"),
             directory: self.directory.path().join(number.to_string()),
             discovery,
-        };
-        board.start();
-        self.boards.push(board);
+            interface: "lo",
+        }
     }
 
     /// Waits until so many boards are members and all of them say so.
@@ -127,7 +156,7 @@ impl Board {
             .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_roundel"), "run"])
             .args([
                 "--interface",
-                "lo",
+                self.interface,
                 "--cluster",
                 "home",
                 "--name",
@@ -165,6 +194,11 @@ impl Board {
     /// Where it answers.
     pub fn at(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.port).into()
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap_or_default()
     }
 
     /// The lines of its cluster's state; none when it does not answer.

@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use roundel::base::access::{Access, Scope};
 use roundel::base::call::{
     Call, CallError, Coverage, Finger, Health, MemberView, NodeRef, NodeState, Overview, Reply,
     Target,
@@ -21,8 +23,11 @@ use roundel::base::member::{Cluster, ClusterId, RingMode, Standing};
 use roundel::base::rng::seeded;
 use roundel::base::version::{Stamp, Version};
 use roundel::runtime::client::Connection;
+use roundel::runtime::driver::Clock;
 use roundel::runtime::gena;
 use roundel::runtime::http::{FrameConnection, Options, handle_datagram, post_datagram, serve};
+use roundel::runtime::owner::Keeper;
+use roundel::service::caller::{Entrance, Keys};
 use roundel::service::method::Table;
 use roundel::service::{Board, Facts, Service};
 use serde_json::value::RawValue;
@@ -364,6 +369,8 @@ pub fn alone(setup: Setup, at: SocketAddr) -> Alone {
         config_id: Default::default(),
         server: "Linux/0 UPnP/2.0 roundel/0".into(),
         publisher: gena::start(board.clone(), changes, seeded([2; 32], 0)),
+        // Nobody owns it, and nothing can be kept there.
+        owner: Keeper::new(Path::new("/nowhere")).unwrap(),
         discovered: Arc::new(|| {
             let far = "192.0.2.9:38400".parse().unwrap();
             vec![("barn".parse().unwrap(), Id::of(b"far"), far)]
@@ -371,6 +378,20 @@ pub fn alone(setup: Setup, at: SocketAddr) -> Alone {
         memory_bytes: Arc::new(|| Some(9_000_000)),
         written_bytes: Arc::new(|| Some(70_000)),
         journal: Arc::default(),
+        entrance: Entrance {
+            keys: watch::Sender::new(Arc::new(Keys {
+                access: Access::Provisional,
+                keyring: None,
+            }))
+            .subscribe(),
+            loopback: Scope::Admin,
+            soap_writes: true,
+            on_link: Arc::new(|_| true),
+            now: {
+                let clock = Clock::start();
+                Arc::new(move || clock.now())
+            },
+        },
         reply_delay_mean_ms: 0,
         seed: [1; 32],
     };

@@ -2,6 +2,7 @@
 //! machines, over real sockets on loopback, and, where a kernel is needed, in network namespaces
 //! made for the test. Not a place for product scenarios.
 
+mod access;
 mod chord;
 mod discovery;
 mod fake;
@@ -10,6 +11,7 @@ mod httpu;
 mod jsonrpc;
 mod method;
 mod namespace;
+mod owner;
 mod page;
 mod ssdp;
 mod upnp;

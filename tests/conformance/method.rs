@@ -165,7 +165,9 @@ async fn state_methods_answer_rounds_shapes() {
     let (addr, port) = (served.at.ip().to_string(), served.at.port());
     let state = json!({"name": "fake", "version": "0.1.0", "cluster": "home", "hash": id,
         "addr": addr, "port": port, "state": "active"});
-    assert_eq!(served.result("get_node_state", json!({})).await, state);
+    let mut own = state.clone();
+    own["access"] = json!("provisional");
+    assert_eq!(served.result("get_node_state", json!({})).await, own);
     let mut node = state.clone();
     for (name, value) in [
         ("standing", json!("member")),
@@ -183,7 +185,7 @@ async fn state_methods_answer_rounds_shapes() {
     assert_eq!(
         served.result("get_cluster_state", json!({})).await,
         json!({"cluster": {"name": "home", "id": "07".repeat(16), "settled": true, "copies": 3,
-            "points": 128, "mode": "full", "nodes": [node]}})
+            "points": 128, "mode": "full", "access": "provisional", "nodes": [node]}})
     );
     assert_eq!(
         served.result("get_network_state", json!({})).await,
@@ -373,7 +375,7 @@ async fn what_this_version_leaves_out_is_refused_and_never_ignored() {
         let (status, code, _) = served.error(method, json!({})).await;
         assert_eq!((status, code), (404, -32601), "{method}");
     }
-    for member in ["cond", "quorum", "type", "digest"] {
+    for member in ["cond", "quorum", "type"] {
         let request =
             format!(r#"{{"jsonrpc":"2.0","method":"put","params":["k",1],"{member}":"1","id":1}}"#);
         let (status, body) = served.rpc(&request).await;

@@ -19,6 +19,12 @@ fn call(board: &Board, url: &str, action: &str, arguments: &[&str]) -> Result<Va
     }
 }
 
+/// Has the node of that name carry out actions that change something.
+fn allow_writes(lab: &Lab, name: &str) {
+    let path = lab.directory().join(format!("{name}.toml"));
+    std::fs::write(path, "soap_writes = true\n").expect("the lab's directory is there");
+}
+
 const RING: &str = "urn:roundel-org:service:Ring:1";
 const BUCKET: &str = "urn:roundel-org:service:Bucket:1";
 
@@ -31,11 +37,15 @@ fn text<'a>(answer: &'a Value, name: &str) -> &'a str {
 #[test]
 fn every_action_succeeds_with_good_arguments() {
     let lab = Lab::new("cp-actions", 3);
+    for name in ["n1", "n2"] {
+        allow_writes(&lab, name);
+    }
     let (node, other) = (Node::start(&lab, 0), Node::start(&lab, 1));
     let ids = [node.id.clone(), other.id.clone()];
     let look = || node.sees_ring(&ids).and(other.sees_ring(&ids));
     crate::wait::until("a ring of two", crate::client::PATIENCE, look);
-    let (board, url) = (lab.board(2), location(&node));
+    // On the board itself: from elsewhere on the LAN nobody may change the ring.
+    let (board, url) = (lab.board(0), location(&node));
     let other_at = format!("Sponsor={}", other.endpoint());
     let put = [
         "Key=lamp <b>",
@@ -102,6 +112,7 @@ fn every_action_succeeds_with_good_arguments() {
 #[test]
 fn wrong_calls_get_the_error_of_the_standard() {
     let lab = Lab::unplugged("cp-errors", 1);
+    allow_writes(&lab, "n1");
     let node = start_on_loopback(&lab);
     let (board, url) = (lab.board(0), location(&node));
     let put = |key: &'static str, value| vec![key, value, "ValueBytes=", "Consistency=quorum"];

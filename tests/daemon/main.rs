@@ -4,6 +4,7 @@
 //! Each test runs in a network and a mount namespace of its own with only `lo`, which needs root
 //! and says so. Rings of several boards are the lab's (`tests/lan`).
 
+mod access;
 mod client;
 mod datagram;
 mod disk;

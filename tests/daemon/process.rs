@@ -178,6 +178,22 @@ impl Daemon {
         kib * 1_024
     }
 
+    /// Processor time it has used, to 10 ms.
+    pub fn cpu(&self) -> Duration {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let stat = fs::read_to_string(path).expect("it runs");
+        let (_, after) = stat.rsplit_once(") ").expect("a name in brackets");
+        let mut fields = after.split_whitespace().skip(11);
+        let mut ticks = || {
+            fields
+                .next()
+                .expect("it is there")
+                .parse::<u64>()
+                .expect("a number")
+        };
+        Duration::from_millis(10 * (ticks() + ticks()))
+    }
+
     /// It lives, says that it is well, takes a value and gives it back, and has logged no error.
     pub fn assert_well(&mut self) {
         if let Some(status) = self.child.try_wait().expect("it is our child") {

@@ -1,6 +1,7 @@
-//! The boards of the demo: child processes, their directories, their end.
+//! The boards of the demo: child processes, their directories, their key, their end.
 
 use std::collections::VecDeque;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,11 +14,14 @@ use tokio::process::{Child, ChildStdout, Command};
 
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::rpc::Client;
+use crate::security::key::ClusterKey;
 
 /// A board serves within this of its start.
 const READY_TIME_MAX: Duration = Duration::from_secs(15);
 /// A board of the demo that is told to stop will be started again, or all of them end.
 const CONFIG: &str = "on_terminate = \"stop\"\n";
+/// The key that the boards of one demo share; it goes with their directory.
+const KEY_FILE: &str = "cluster.key";
 
 /// A running board.
 pub struct Board {
@@ -57,16 +61,21 @@ impl Site {
     /// [`Failure`] when there is no place for it.
     pub fn new() -> Result<Self, Failure> {
         use std::os::unix::fs::DirBuilderExt;
-        let mut random = [0; 4];
-        getrandom::fill(&mut random).map_err(|error| {
-            Failure::failed(format!("the system has no random numbers: {error}"))
-        })?;
-        let cluster = format!("demo-{:08x}", u32::from_be_bytes(random));
+        use std::os::unix::fs::OpenOptionsExt;
+        let cluster = format!("demo-{:08x}", u32::from_be_bytes(random()?));
+        let key = ClusterKey::new(0, random()?);
         let dir = std::env::temp_dir().join(format!("roundel-{cluster}"));
         let prepared = std::fs::DirBuilder::new()
             .mode(0o700)
             .create(&dir)
-            .and_then(|()| std::fs::write(dir.join("roundel.toml"), CONFIG));
+            .and_then(|()| std::fs::write(dir.join("roundel.toml"), CONFIG))
+            .and_then(|()| {
+                let mut options = std::fs::OpenOptions::new();
+                let options = options.create_new(true).write(true).mode(0o600);
+                options
+                    .open(dir.join(KEY_FILE))?
+                    .write_all(key.to_text().as_bytes())
+            });
         prepared.map_err(|error| {
             Failure::new(
                 Kind::Failed,
@@ -114,6 +123,8 @@ impl Site {
             .arg(self.dir.join(&name))
             .arg("--config")
             .arg(self.dir.join("roundel.toml"))
+            .arg("--key-file")
+            .arg(self.dir.join(KEY_FILE))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(stderr)
@@ -221,6 +232,13 @@ impl Board {
             .await
             .map_err(|error| Failure::failed(format!("{} cannot be killed: {error}", self.name)))
     }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Failure> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::failed(format!("the system has no random numbers: {error}")))?;
+    Ok(bytes)
 }
 
 /// Asks a process to stop.

@@ -111,7 +111,7 @@ pub async fn run(args: Args, out: &mut Out) -> Result<(), Failure> {
         Some(node) => target::resolve(node).await?,
         None => ([127, 0, 0, 1], PORT_DEFAULT).into(),
     };
-    let mut client = Client::new(address).with_tls(args.client.tls);
+    let mut client = target::client(&args.client, address)?;
     let mut findings = board(&mut client).await;
     let interfaces = interfaces(&args.client.interfaces, &mut client).await;
     findings.extend(network_findings(&interfaces).await);
@@ -183,6 +183,9 @@ fn silent(error: &RpcError) -> Finding {
         }
         RpcError::OtherBoard { .. } => {
             "`roundel status` on the board shows its id; name that one with --tls ID"
+        }
+        RpcError::Challenge { .. } | RpcError::Unproved { .. } => {
+            "ask without --key, on the board itself; its log says more"
         }
         RpcError::Foreign { .. } | RpcError::NoTls { .. } | RpcError::Answer(_) => {
             "another program has the port; name the board with --node 127.0.0.1:PORT"

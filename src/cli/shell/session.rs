@@ -13,6 +13,7 @@ use crate::cli::failure::{Failure, Kind};
 use crate::cli::out::{Out, shown, table};
 use crate::cli::rpc::{Client, Route};
 use crate::cli::shape::{NodeState, short};
+use crate::cli::tls::Tls;
 use crate::cli::{get, list, nodes, pages, put, remove, ring, status, target};
 use crate::service::method::{Method, Param, Table, Takes};
 use crate::wire::jsonrpc::nearest;
@@ -194,8 +195,7 @@ impl Session {
                 } else {
                     // No board of ours can pass the call on to another cluster.
                     let at = board.address.ok_or_else(|| nobody(called))?;
-                    let mut client =
-                        Client::new(target::resolve(&at).await?).with_tls(self.args.tls);
+                    let mut client = target::client(&self.args, target::resolve(&at).await?)?;
                     client.call(&call.method, &call.params).await?
                 }
             }
@@ -218,7 +218,7 @@ impl Session {
         if !is_address(called) {
             return Err(nobody(called));
         }
-        let mut client = Client::new(target::resolve(called).await?).with_tls(self.args.tls);
+        let mut client = target::client(&self.args, target::resolve(called).await?)?;
         let state: NodeState = client
             .call_as("get_node_state", &serde_json::Map::new())
             .await?;
@@ -243,7 +243,7 @@ impl Session {
             None => self.board(called).await?.address,
         };
         let at = target::resolve(&at.ok_or_else(|| nobody(called))?).await?;
-        let mut client = Client::new(at).with_tls(self.args.tls);
+        let mut client = target::client(&self.args, at)?;
         let here: NodeState = client
             .call_as("get_node_state", &serde_json::Map::new())
             .await?;
@@ -353,6 +353,13 @@ impl Session {
         let client = verb.client();
         if !elsewhere {
             client.node = Some(address.to_string());
+            if client.tls == Tls::Off {
+                client.tls = self.args.tls;
+            }
+        }
+        if client.key_file.is_none() && client.token.is_none() {
+            client.key_file = self.args.key_file.clone();
+            client.token = self.args.token.clone();
         }
         client.json |= self.args.json;
         match verb {

@@ -3,10 +3,11 @@
 //!
 //! Start: [`serve`] is given a bound listener. Steady state: each connection is a task; a letter
 //! first makes it HTTP (hyper: keep-alive, pipelining), 0x16 makes it TLS with HTTP within, 0x01 or
-//! 0x02 makes it a link, handed over with nothing read from it. Distress: too many connections of one source or in all are told so
-//! (503) and closed at once; a slow handshake, a slow head, a slow body and an answer nobody reads end the
-//! connection; when the process has no descriptors left the listener waits and goes on. End: told
-//! to stop, it accepts no more and lets exchanges under way end. What a request means is `service`.
+//! 0x02 makes it a link, handed over with nothing read from it. Distress: too many connections of
+//! one source or in all are told so (503) and closed at once; a slow handshake, a slow head, a slow
+//! body and an answer nobody reads end the connection; when the process has no descriptors left the
+//! listener waits and goes on. End: told to stop, it accepts no more and lets exchanges under way
+//! end. What a request means is `service`.
 //!
 //! Source: RFC 9112; limits of `base/limit.rs`.
 
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -33,7 +34,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, mpsc, watch}
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub use census::{MemberSource, Place, Strangers};
-pub use datagram::{Outgoing, handle_datagram, post_datagram};
+pub use datagram::{
+    Asked, Outgoing, answer_datagram, handle_datagram, names_a_key, post_datagram, read_datagram,
+};
 pub use gate::Gate;
 
 use crate::base::endpoint::{IpAddr, SocketAddr};
@@ -175,6 +178,8 @@ const STRANGERS_ARE_MANY: &str =
 /// Why a large answer is not sent.
 const ANSWERS_ARE_MANY: &str =
     "too many large answers wait to be read; read them, ask for less, or try again in a moment";
+/// A body that is announced as longer is read only if it can be a member's.
+const UNREAD_BODY_BYTES_MIN: u64 = 16 * 1_024;
 /// Why a page gets no stream.
 const FEED_IS_FULL: &str =
     "too many pages of this board are open, or it is stopping; close one, or try again later";
@@ -482,6 +487,15 @@ async fn exchange<B: Board>(
     if let (Ok(fields), Some(authority)) = (&mut fields, head.uri.authority()) {
         fields.host = Some(authority.as_str().to_owned());
     }
+    let is_head = head.method == hyper::Method::HEAD;
+    // A body that cannot be a member's is not worth holding; a short one keeps the connection.
+    let large = incoming.size_hint().upper() > Some(UNREAD_BODY_BYTES_MIN)
+        || incoming.size_hint().upper().is_none();
+    if let (Ok(fields), true) = (&fields, large)
+        && let Some(refusal) = shared.service.turn_away(fields)
+    {
+        return (refusal, false);
+    }
     let pace = Pace {
         grace: shared.options.header_time_max,
         bytes_per_second_min: shared.options.body_bytes_per_second_min,
@@ -504,7 +518,7 @@ async fn exchange<B: Board>(
                 transport: Transport::Tcp,
             };
             match shared.options.memory.work(place, &request).await {
-                Some(_work) => (shared.service.handle(&request).await, true),
+                Some(_work) => (attend(request, shared).await, true),
                 None => (shared.service.refuse_with(503, STRANGERS_ARE_MANY), true),
             }
         }
@@ -521,7 +535,26 @@ async fn exchange<B: Board>(
     if let Some(post) = answer.post.clone() {
         deliver(post, posts).await;
     }
+    let answer = match answer.feed {
+        true => answer,
+        false => answer.sealed(is_head),
+    };
     (answer, whole)
+}
+
+/// Answers a request. What a caller with the key asked for is carried out although it goes away
+/// meanwhile: when it asks again, the answer is there and nothing runs twice.
+async fn attend<B: Board>(request: Request, shared: &Shared<B>) -> Answer {
+    let entry = shared.service.enter(&request);
+    if !entry.is_proved() {
+        return shared.service.attend(&request, entry).await;
+    }
+    let service = shared.service.clone();
+    let attended = tokio::spawn(async move { service.attend(&request, entry).await });
+    attended.await.unwrap_or_else(|_| {
+        let reason = "the request ended half done; ask again with the same id";
+        shared.service.refuse_with(500, reason)
+    })
 }
 
 /// Sends a reply elsewhere; what becomes of it is that receiver's matter.

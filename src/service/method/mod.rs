@@ -17,6 +17,7 @@ use std::fmt::Write;
 
 use serde_json::value::RawValue;
 
+pub use crate::base::access::Scope;
 pub use argument::Args;
 pub(in crate::service) use shape::standing;
 pub(in crate::service) use state::{events, shown};
@@ -28,17 +29,6 @@ use super::{Facts, Failure};
 
 /// One JSON value, or why there is none.
 pub type Outcome = Result<Box<RawValue>, Failure>;
-
-/// What a caller must be allowed to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// Look.
-    Read,
-    /// Change items.
-    Write,
-    /// Change the ring.
-    Admin,
-}
 
 /// A parameter.
 #[derive(Clone, Copy, Debug)]
@@ -166,8 +156,9 @@ impl Table {
 
     /// The reference page's table, in Markdown.
     pub fn markdown(&self) -> String {
-        let mut page =
-            String::from("| Method | Parameters | Result | What it does |\n|---|---|---|---|\n");
+        let mut page = String::from(
+            "| Method | Scope | Parameters | Result | What it does |\n|---|---|---|---|---|\n",
+        );
         for method in &self.methods {
             let params = match method.takes {
                 Takes::Anything => "anything".to_owned(),
@@ -184,8 +175,8 @@ impl Table {
             let get = if method.reads { "" } else { " (not by GET)" };
             writeln!(
                 page,
-                "| `{}`{get} | {params} | `{}` | {} |",
-                method.name, method.result, method.doc
+                "| `{}`{get} | {} | {params} | `{}` | {} |",
+                method.name, method.scope, method.result, method.doc
             )
             .expect("a String takes all that is written");
         }

@@ -8,6 +8,7 @@ use base64::Engine;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::base::access::Access;
 use crate::base::call::{Coverage, Finger, MemberView, NodeRef, Overview};
 use crate::base::endpoint::{Name, SocketAddr};
 use crate::base::id::Id;
@@ -166,6 +167,9 @@ pub(super) struct NodeStateRow<'a> {
     pub(super) addr: Option<String>,
     pub(super) port: Option<u16>,
     pub(super) state: &'static str,
+    /// Of the board that is asked alone: how far it keeps strangers out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) access: Option<&'static str>,
 }
 
 impl<'a> NodeStateRow<'a> {
@@ -178,6 +182,7 @@ impl<'a> NodeStateRow<'a> {
             addr: member.endpoint.map(|endpoint| endpoint.ip().to_string()),
             port: member.endpoint.map(|endpoint| endpoint.port()),
             state: member.state().as_str(),
+            access: None,
         }
     }
 }
@@ -227,11 +232,13 @@ pub(super) struct ClusterRow<'a> {
     copies: Option<u8>,
     points: Option<u32>,
     mode: Option<&'static str>,
+    access: &'static str,
     nodes: Vec<MemberRow<'a>>,
 }
 
-impl<'a> From<&'a Overview> for ClusterRow<'a> {
-    fn from(overview: &'a Overview) -> Self {
+impl<'a> ClusterRow<'a> {
+    /// The cluster as its board sees it, in that access state.
+    pub(super) fn new(overview: &'a Overview, access: Access) -> Self {
         let cluster = overview.cluster.as_ref();
         ClusterRow {
             name: overview.cluster_name.as_str(),
@@ -240,6 +247,7 @@ impl<'a> From<&'a Overview> for ClusterRow<'a> {
             copies: cluster.map(|cluster| cluster.copies),
             points: cluster.map(|cluster| cluster.points),
             mode: cluster.map(|cluster| cluster.mode.as_str()),
+            access: access.as_str(),
             nodes: overview
                 .members
                 .iter()

@@ -57,14 +57,14 @@ pub(super) const METHODS: &[Method] = &[
     view(
         "get_node_state",
         &["get-node-state"],
-        "{name, version, cluster, hash, addr, port, state}",
+        "{name, version, cluster, hash, addr, port, state, access}",
         "Shows this board.",
         |facts, _, reply| with_overview(reply, |overview| shown("node", facts, overview)),
     ),
     view(
         "get_cluster_state",
         &["get-cluster-state"],
-        "{cluster: {name, id, settled, copies, points, mode, nodes: […]}}",
+        "{cluster: {name, id, settled, copies, points, mode, access, nodes: […]}}",
         "Shows the boards of this board's cluster.",
         |facts, _, reply| with_overview(reply, |overview| shown("cluster", facts, overview)),
     ),
@@ -117,10 +117,14 @@ pub(in crate::service) fn shown(name: &str, facts: &Facts, overview: &Overview) 
     struct State<'a> {
         cluster: ClusterRow<'a>,
     }
+    let access = facts.entrance.keys.borrow().access;
     match name {
-        "node" => json(&node_state(overview)),
+        "node" => json(&NodeStateRow {
+            access: Some(access.as_str()),
+            ..node_state(overview)
+        }),
         "cluster" => json(&State {
-            cluster: overview.into(),
+            cluster: ClusterRow::new(overview, access),
         }),
         "stats" => json(&StatsRow::new(overview, facts)),
         other => panic!("there is no view {other}"),
@@ -156,6 +160,7 @@ fn node_state(overview: &Overview) -> NodeStateRow<'_> {
         addr: Some(overview.endpoint.ip().to_string()),
         port: Some(overview.endpoint.port()),
         state: overview.state.as_str(),
+        access: None,
     }
 }
 
@@ -206,6 +211,7 @@ fn network(overview: &Overview, discovered: &[(Name, Id, SocketAddr)]) -> Outcom
             addr: Some(endpoint.ip().to_string()),
             port: Some(endpoint.port()),
             state: "unknown",
+            access: None,
         });
     }
     json(&Network { clusters })

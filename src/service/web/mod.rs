@@ -57,6 +57,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         script("bucket.js", include_str!("assets/bucket.js")),
         script("editor.js", include_str!("assets/editor.js")),
         script("activity.js", include_str!("assets/activity.js")),
+        script("owner.js", include_str!("assets/owner.js")),
     ]
 });
 
@@ -110,12 +111,17 @@ fn guarded(answer: Answer) -> Answer {
 impl<B: Board> Service<B> {
     /// The page, what is below its path, and where to find it.
     pub(super) async fn page(&self, request: &Request, path: &str, fields: &Fields) -> Answer {
-        if !matches!(request.method.as_str(), "GET" | "HEAD") {
-            return self.not_allowed("GET, HEAD");
-        }
         let name = path
             .strip_prefix(PRESENTATION_PATH)
             .and_then(|rest| rest.strip_prefix('/'));
+        if let Some(name) = name
+            && let Some(answer) = self.owner(request, name, fields).await
+        {
+            return guarded(answer);
+        }
+        if !matches!(request.method.as_str(), "GET" | "HEAD") {
+            return self.not_allowed("GET, HEAD");
+        }
         match name {
             None if path == "/" => Answer::new(302, "", "").with("Location", PRESENTATION_PATH),
             None => self.document().await,

@@ -19,6 +19,8 @@ pub enum Code {
     BadDestination,
     /// -32001: another board must be asked; the data says which.
     MovedPermanently,
+    /// -32002: the caller may not do it, or its credentials are not valid.
+    Unauthorized,
     /// -32003: too few boards answer, or there is no ring.
     Unavailable,
     /// -32004: the key, or the board, is not there.
@@ -29,7 +31,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the protocol's table.
-    pub const ALL: [Code; 10] = [
+    pub const ALL: [Code; 11] = [
         Code::ParseError,
         Code::InvalidRequest,
         Code::MethodNotFound,
@@ -37,6 +39,7 @@ impl Code {
         Code::InternalError,
         Code::BadDestination,
         Code::MovedPermanently,
+        Code::Unauthorized,
         Code::Unavailable,
         Code::NotFound,
         Code::TooLarge,
@@ -74,6 +77,7 @@ impl Code {
             Code::InternalError => (-32603, "Internal error", 500),
             Code::BadDestination => (-32000, "Bad Destination", 400),
             Code::MovedPermanently => (-32001, "Moved Permanently", 307),
+            Code::Unauthorized => (-32002, "Unauthorized", 401),
             Code::Unavailable => (-32003, "Unavailable", 503),
             Code::NotFound => (-32004, "Not Found", 404),
             Code::TooLarge => (-32005, "Too Large", 413),

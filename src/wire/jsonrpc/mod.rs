@@ -7,12 +7,14 @@
 //! Source: JSON-RPC 2.0 specification (2013-01-04), RFC 8259, RFC 7493 §2.3 (no duplicate names).
 
 mod code;
+mod digest;
 mod query;
 mod request;
 mod response;
 mod scan;
 
 pub use code::Code;
+pub use digest::digest_member;
 pub use query::{Query, QueryError};
 pub use request::{Dest, Invalid, Message, Params, Request, nearest};
 pub use response::{ErrorObject, Response, ResponseError};

@@ -1,14 +1,17 @@
 //! Requests, notifications and batches: read from bytes, written by clients and for relaying.
 //!
 //! A [`Request`] borrows from the bytes it was read from. Round's members that this product does
-//! not carry out (`cond`, `digest`, `quorum`, `type`) and members nobody knows are refused, never
-//! ignored: a misspelt `forward` must not change what is done.
+//! not carry out (`cond`, `quorum`, `type`) and members nobody knows are refused, never ignored: a
+//! misspelt `forward` must not change what is done. What the member `digest` proves has been judged
+//! before ([`digest_member`](super::digest_member)); a batch has no place for it.
 //!
-//! Source: JSON-RPC 2.0 §4 and §6; `dest` and `ts` are Round's; `forward` and `hops` are ours.
+//! Source: JSON-RPC 2.0 §4 and §6; `dest`, `digest` and `ts` are Round's; `forward`, `hops` and
+//! `granted` are ours.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use crate::base::access::Scope;
 use crate::base::id::Id;
 use crate::base::limit;
 
@@ -19,11 +22,11 @@ use super::scan::{Fault, Json, Scanner};
 const TS_MAX: u64 = 1 << 53;
 
 /// Members a request may have.
-const MEMBERS: [&str; 8] = [
-    "jsonrpc", "method", "params", "id", "ts", "dest", "forward", "hops",
+const MEMBERS: [&str; 9] = [
+    "jsonrpc", "method", "params", "id", "ts", "dest", "forward", "hops", "digest",
 ];
 /// Round's members that are not carried out.
-const MEMBERS_NOT_SUPPORTED: [&str; 4] = ["cond", "digest", "quorum", "type"];
+const MEMBERS_NOT_SUPPORTED: [&str; 3] = ["cond", "quorum", "type"];
 
 impl Fault {
     /// The code it is answered with.
@@ -111,6 +114,8 @@ pub struct Request<'a> {
     pub forward: bool,
     /// Boards that have passed it on so far.
     pub hops: u8,
+    /// What its caller may do, found by the board that passes it on; never of a client.
+    pub granted: Option<Scope>,
 }
 
 /// A request that cannot be run, with what its answer needs.
@@ -151,7 +156,7 @@ impl<'a> Message<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
         let mut scanner = Scanner::of_bytes(bytes)?;
         if scanner.peek() != b'[' {
-            let request = element(&mut scanner)?;
+            let request = element(&mut scanner, false)?;
             scanner.end()?;
             return Ok(Message::Single(request));
         }
@@ -160,7 +165,7 @@ impl<'a> Message<'a> {
             if requests.len() == limit::BATCH_MAX {
                 return Err(Fault::Batch);
             }
-            requests.push(element(scanner)?);
+            requests.push(element(scanner, true)?);
             Ok(())
         })?;
         scanner.end()?;
@@ -193,6 +198,10 @@ impl<'a> Request<'a> {
         }
         if self.hops > 0 {
             push_number(&mut out, "hops", self.hops.into());
+        }
+        if let Some(scope) = self.granted {
+            out.push_str(r#","granted":"#);
+            push_string(&mut out, scope.as_str());
         }
         if let Some(ts) = self.ts {
             push_number(&mut out, "ts", ts);
@@ -228,11 +237,16 @@ struct Envelope<'a> {
     dest: Option<Json<'a>>,
     forward: Option<Json<'a>>,
     hops: Option<Json<'a>>,
+    granted: Option<Json<'a>>,
+    digest: Option<Json<'a>>,
     foreign: Option<Cow<'a, str>>,
 }
 
 /// One request of a document, or what is wrong with it.
-fn element<'a>(scanner: &mut Scanner<'a>) -> Result<Result<Request<'a>, Invalid<'a>>, Fault> {
+fn element<'a>(
+    scanner: &mut Scanner<'a>,
+    in_batch: bool,
+) -> Result<Result<Request<'a>, Invalid<'a>>, Fault> {
     if scanner.peek() != b'{' {
         scanner.value()?;
         let reason = "a request is a JSON object; send {\"jsonrpc\":\"2.0\",\"method\":…}";
@@ -252,10 +266,14 @@ fn element<'a>(scanner: &mut Scanner<'a>) -> Result<Result<Request<'a>, Invalid<
             "dest" => envelope.dest = Some(value),
             "forward" => envelope.forward = Some(value),
             "hops" => envelope.hops = Some(value),
+            "granted" => envelope.granted = Some(value),
+            "digest" => envelope.digest = Some(value),
             _ => drop(envelope.foreign.get_or_insert(name.clone())),
         }
         Ok(())
     })?;
+    // Of a single request it was judged before.
+    envelope.digest = envelope.digest.filter(|_| in_batch);
     Ok(envelope.judge())
 }
 
@@ -308,6 +326,11 @@ impl<'a> Envelope<'a> {
             return Err(refuse(Code::InvalidParams, foreign_member(&name, &MEMBERS)));
         }
         let wrong = |reason: &str| refuse(Code::InvalidParams, reason.to_owned());
+        if self.digest.is_some() {
+            return Err(wrong(
+                "a batch has no member digest; send its credentials as a header",
+            ));
+        }
         Ok(Request {
             method,
             ts: read(self.ts, |ts| ts.as_u64().filter(|ts| *ts <= TS_MAX))
@@ -323,6 +346,8 @@ impl<'a> Envelope<'a> {
             hops: read(self.hops, |hops| u8::try_from(hops.as_u64()?).ok())
                 .map_err(|()| wrong("hops is a whole number from 0 to 255"))?
                 .unwrap_or(0),
+            granted: read(self.granted, |it| Scope::from_word(&it.as_string()?))
+                .map_err(|()| wrong("granted is \"read\", \"write\" or \"admin\""))?,
             params: self.params,
             params_text: self.params_text,
             id,
@@ -392,6 +417,7 @@ mod tests {
         fn a_request_written_is_read_back(
             method in ".*", dest in any_dest(), forward: bool, hops: u8,
             ts in prop::option::of(0..=TS_MAX),
+            granted in prop::option::of(prop::sample::select(&Scope::ALL[..])),
             id in prop::option::of("(null|-?[1-9][0-9]{0,30}(\\.[0-9]+)?|\"[a-z\\\\n]{0,9}\")"),
             params in prop::option::of(prop::sample::select(
                 vec![r#"{"k":  "v", "n":1e400}"#, "[ 1,2.50 ]", "{}", "[]"],
@@ -408,7 +434,7 @@ mod tests {
                 ),
             };
             let request = Request {
-                method: method.into(), params, params_text, id, ts, dest, forward, hops,
+                method: method.into(), params, params_text, id, ts, dest, forward, hops, granted,
             };
             let text = request.emit();
             prop_assert_eq!(single(&text).unwrap(), request);

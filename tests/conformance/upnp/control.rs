@@ -31,7 +31,9 @@ async fn call(board: &Alone, path: &str, action: &str, arguments: &[(&str, &str)
     let named = format!("\"{}#{action}\"", service_type(service));
     let target = format!("/service/{path}/control");
     let body = envelope(service, action, arguments);
-    let request = request("POST", &target, &[XML, ("SOAPACTION", &named)], &body);
+    let mut request = request("POST", &target, &[XML, ("SOAPACTION", &named)], &body);
+    // A process on the board itself, which may call every action.
+    request.from = request.local;
     board.service.handle(&request).await
 }
 

@@ -128,7 +128,7 @@ function fill(row, node) {
     make('span', { class: 'state' }, icon(standing.shape, standing.tone), state)]);
   once(cells[1], `${address}${node.alive}`, () => [
     ADDRESS.test(address) && node.alive && node.hash !== self
-      ? make('a', { href: `http://${address}/presentation` }, address) : address]);
+      ? make('a', { href: `${location.protocol}//${address}/presentation` }, address) : address]);
   say(cells[2], short(node.hash));
   say(cells[3], node.version ?? '–');
   const up = known && node.alive ? duration(known.uptime_ms + gone - known.at) : '–';

@@ -3,6 +3,7 @@
 import { Failure, callText, elementsOf, membersOf } from './wire.js';
 import { bytes, cut, find, make, moment, say } from './word.js';
 import * as editor from './editor.js';
+import * as owner from './owner.js';
 import * as lookup from './lookup.js';
 import * as ring from './ring.js';
 
@@ -36,6 +37,7 @@ export function start() {
 export async function load() {
   asked += 1;
   const turn = asked;
+  find('browse-new').hidden = !owner.writes();
   const params = { limit: PAGE_ITEMS };
   if (prefix !== '') params.prefix = prefix;
   if (starts.at(-1) !== null) params.after = starts.at(-1);
@@ -92,7 +94,7 @@ function paint(list, degraded) {
     degraded && 'a board is absent, some may be missing'].filter(Boolean).join('; '));
   const empty = find('items-empty');
   empty.hidden = list.length > 0;
-  say(empty, prefix === '' ? 'The bucket is empty. New item puts something into it.'
+  say(empty, prefix === '' ? `The bucket is empty.${owner.writes() ? ' New item puts something into it.' : ''}`
     : `No key starts with ${cut(prefix, 60)}.`);
   find('items-back').disabled = starts.length === 1;
   find('items-on').disabled = next === null;
@@ -113,9 +115,9 @@ function row(members) {
   const number = cell('Size', bytes(size));
   number.className = 'number';
   const acts = make('td', { role: 'cell', class: 'acts' },
-    act('Edit', `Edit ${key}`, () => get(key)),
+    act(owner.writes() ? 'Edit' : 'View', `${owner.writes() ? 'Edit' : 'View'} ${key}`, () => get(key)),
     act('Find', `Find ${key} on the ring`, () => locate(key)),
-    act('Remove', `Remove ${key}`, () => editor.ask(key)));
+    owner.writes() ? act('Remove', `Remove ${key}`, () => editor.ask(key)) : null);
   return make('tr', { role: 'row' }, make('th', { role: 'rowheader', scope: 'row', class: 'mono', title: key }, cut(key, 100)),
     cell('Value', make('span', { class: 'mono' }, shown)), number,
     cell('Written', written(JSON.parse(members.version))), acts);

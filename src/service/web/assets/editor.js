@@ -2,6 +2,7 @@
 // is sent as it is typed, bytes travel as base64.
 
 import { Failure, callText } from './wire.js';
+import * as owner from './owner.js';
 import { bytes, cut, find, say } from './word.js';
 
 const dialog = find('editor');
@@ -32,16 +33,22 @@ export function openNew(text = '') {
 
 /** Opens an item: `json` is its value as it is written, or `base64` its bytes. */
 export function openItem(name, { json, base64 }, note) {
-  if (base64 !== undefined) open('Edit item', name, true, 'hex', hexOf(bytesOf(base64)), note);
-  else if (json.startsWith('"')) open('Edit item', name, true, 'text', JSON.parse(json), note);
-  else open('Edit item', name, true, 'json', json, note);
+  const title = owner.writes() ? 'Edit item' : 'Item';
+  if (base64 !== undefined) open(title, name, true, 'hex', hexOf(bytesOf(base64)), note);
+  else if (json.startsWith('"')) open(title, name, true, 'text', JSON.parse(json), note);
+  else open(title, name, true, 'json', json, note);
 }
 
 function open(title, name, exists, as, text, note) {
   say(find('editor-title'), title);
   key.value = name;
   key.readOnly = exists;
-  find('editor-remove').hidden = !exists;
+  const writes = owner.writes();
+  value.readOnly = !writes;
+  find('editor-remove').hidden = !exists || !writes;
+  find('editor-save').hidden = !writes;
+  find('editor-copies').parentElement.hidden = !writes;
+  say(find('editor-cancel'), writes ? 'Cancel' : 'Close');
   form = as;
   for (const radio of forms) radio.checked = radio.value === as;
   value.value = text;

@@ -7,6 +7,7 @@ import * as board from './board.js';
 import * as bucket from './bucket.js';
 import * as health from './health.js';
 import * as lookup from './lookup.js';
+import * as owner from './owner.js';
 import * as ring from './ring.js';
 
 const LINKS = { live: 'live', lost: 'reconnecting', waiting: 'connecting' };
@@ -28,6 +29,7 @@ ring.start(choose);
 lookup.start();
 board.start();
 bucket.start();
+owner.start(() => bucket.load());
 activity.start();
 
 listen({
@@ -37,6 +39,7 @@ listen({
     say(find('cluster'), node.cluster);
     say(find('version'), node.version ?? '');
     document.title = `${node.name ?? node.hash} · roundel`;
+    owner.tell(node);
     showAll();
   },
   cluster(answer) {
@@ -61,7 +64,7 @@ listen({
   link(next) {
     if (next === link) return;
     // What was missed while the board was away may have changed the bucket as well.
-    if (next === 'live') bucket.load();
+    if (next === 'live') owner.look().then(bucket.load);
     link = next;
     const element = find('link');
     element.dataset.link = next;

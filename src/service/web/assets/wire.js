@@ -48,6 +48,26 @@ export async function call(method, params, dest) {
   return JSON.parse(await callText(method, params, dest));
 }
 
+/** Asks a path of the owner's below /presentation; without a body it only looks. */
+export async function ask(path, body) {
+  let response;
+  let answer;
+  try {
+    const signal = AbortSignal.timeout(TIME_MAX_MS);
+    response = await fetch(`/presentation/${path}`, body === undefined ? { signal } : {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify(body),
+      signal,
+    });
+    answer = await response.json();
+  } catch {
+    throw new Failure('This board does not answer. Try again in a moment.', 0);
+  }
+  if (!response.ok) throw new Failure(spoken(answer.error ?? {}), answer.error?.code);
+  return answer;
+}
+
 function spoken(error) {
   const reason = error.data?.reason ?? error.message ?? 'The board gave no reason.';
   const text = reason[0].toUpperCase() + reason.slice(1);

@@ -1,0 +1,163 @@
+//! The owner: a stranger on the LAN reads, the console's code claims the page over https, and the
+//! password lets its owner in and nobody else.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::driver::Browser;
+use crate::namespace::alone;
+use crate::process::Ring;
+
+const KEY: [u8; 32] = [7; 32];
+const PASSWORD: &str = "correct horse";
+const WRITES: &str = "!document.getElementById('browse-new').hidden";
+const DOOR: &str = "document.getElementById('door').open";
+const FAULT: &str = "!document.getElementById('door-fault').hidden";
+
+/// A board at 10.0.0.1, which is reached from 10.0.0.2, as from another machine of the LAN.
+fn lan() {
+    for line in [
+        "link add lan0 type veth peer name lan1",
+        "address add 10.0.0.1/24 dev lan0",
+        "address add 10.0.0.2/24 dev lan0",
+        "link set lan0 up",
+        "link set lan1 up",
+        "route replace local 10.0.0.1 dev lo src 10.0.0.2 table local",
+    ] {
+        let output = Command::new("ip").args(line.split(' ')).output();
+        let output = output.expect("ip runs (iproute2)");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "ip {line}: {errors}");
+    }
+}
+
+fn reader(word: &str) -> String {
+    format!("document.getElementById('reader-word').textContent === {word:?}")
+}
+
+/// The code that a board logged at its start.
+fn code_of(ring: &mut Ring) -> String {
+    let log = ring.board(0).log();
+    let plain: String = log.replace("\u{1b}[3mcode\u{1b}[0m\u{1b}[2m=\u{1b}[0m", "code=");
+    let (_, rest) = plain.split_once("code=").expect("a code is logged");
+    rest.chars().take(9).collect()
+}
+
+/// What a put of the page's own script is answered with.
+fn put(browser: &Browser) -> Value {
+    let answer = browser.run_async(
+        "const done = arguments[0]; fetch('/rpc', {method: 'POST', \
+         headers: {'Content-Type': 'application/json'}, body: JSON.stringify({jsonrpc: '2.0', \
+         id: 1, method: 'put', params: {key: 'lamp', value: 'on'}})})\
+         .then((it) => it.text()).then(done, (error) => done(String(error)))",
+    );
+    serde_json::from_str(answer.as_str().expect("a text")).expect("an answer of JSON-RPC")
+}
+
+fn claim(browser: &Browser, ring: &mut Ring) {
+    browser.click("#reader-act");
+    browser.wait("the door", DOOR);
+    browser.write("#door-code", "0000-0000");
+    browser.write("#door-new", PASSWORD);
+    browser.write("#door-again", "correct hose");
+    browser.click("#door-go");
+    assert!(
+        browser
+            .text("#door-fault")
+            .contains("two new passwords differ")
+    );
+    browser.write("#door-again", PASSWORD);
+    browser.click("#door-go");
+    let wrong = "document.getElementById('door-fault').innerText.includes('code is wrong')";
+    browser.wait("a wrong code", wrong);
+    browser.view("claim");
+    browser.write("#door-code", &code_of(ring).to_lowercase());
+    browser.click("#door-go");
+    browser.wait("the owner", &format!("!{DOOR} && {}", reader("owner")));
+}
+
+#[test]
+fn a_stranger_reads_and_the_owner_claims_logs_out_and_in_over_https() {
+    alone(|| {
+        lan();
+        let mut ring = Ring::reached_by("lan0", "attic", Some(KEY));
+        let browser = Browser::start();
+        browser.open("http://10.0.0.1:38400/presentation");
+        browser.wait("a stranger", &reader("read only"));
+        assert_eq!(browser.run(&format!("return {WRITES}")), false);
+        assert_eq!(put(&browser)["error"]["code"], -32002);
+        browser.picture("stranger", Some(700));
+        let act = "return document.getElementById('reader-act').checkVisibility()";
+        assert_eq!(
+            browser.run(act),
+            false,
+            "no secret is asked for in the clear"
+        );
+        browser.click("#reader-https");
+        browser.wait("https", "location.protocol === 'https:'");
+        browser.wait("it is claimed here", &reader("read only"));
+        assert_eq!(browser.run(act), true);
+
+        claim(&browser, &mut ring);
+        browser.wait("what the owner may", WRITES);
+        assert!(put(&browser)["result"].is_object());
+        assert_eq!(
+            browser.run("return document.cookie"),
+            "",
+            "no script reads it"
+        );
+        browser.command("POST", "/refresh", &json!({}));
+        browser.wait("the owner, still", &reader("owner"));
+        browser.wait("what the owner may", WRITES);
+        browser.picture("owner", Some(700));
+
+        browser.click("#reader-act");
+        browser.wait("the account", DOOR);
+        browser.view("account");
+        browser.click("#door-other");
+        browser.wait("logged out", &reader("read only"));
+        assert_eq!(browser.run(&format!("return {WRITES}")), false);
+        assert_eq!(put(&browser)["error"]["code"], -32002);
+
+        browser.click("#reader-act");
+        browser.wait("the door", DOOR);
+        browser.write("#door-password", "battery staple");
+        browser.click("#door-go");
+        browser.wait("a fault", FAULT);
+        let fault = browser.text("#door-fault");
+        assert!(
+            fault.contains("The password is wrong; try again"),
+            "{fault}"
+        );
+        browser.view("login");
+        browser.write("#door-password", PASSWORD);
+        browser.click("#door-go");
+        browser.wait("the owner", &format!("!{DOOR} && {}", reader("owner")));
+        browser.size(360, 740);
+        browser.picture("owner-phone", Some(740));
+        // Refusals are HTTP statuses as well, which the console notes.
+        let complaints = browser.complaints();
+        assert!(
+            complaints.iter().all(|it| it.contains("401")),
+            "{complaints:?}"
+        );
+    });
+}
+
+#[test]
+fn a_ring_that_trusts_its_lan_says_so() {
+    alone(|| {
+        let mut ring = Ring::of(&["attic"]);
+        let browser = Browser::start();
+        browser.open(&ring.board(0).page());
+        let banner = "document.getElementById('banner').innerText";
+        browser.wait(
+            "the banner",
+            &format!("{banner}.includes('trusts everyone on this LAN until you confirm it')"),
+        );
+        browser.wait("it is on the board itself", &reader("may write"));
+        browser.picture("provisional", Some(600));
+        browser.assert_quiet();
+    });
+}
