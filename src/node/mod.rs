@@ -391,6 +391,7 @@ struct Node {
 }
 
 impl Node {
+    // Long function: it is the composition, a line for each part, in the order of their start.
     async fn start(config: Config) -> Result<(), RunError> {
         telemetry::install();
         let signals = Signals::new()?;
@@ -413,9 +414,7 @@ impl Node {
         let store_path = start.directory.store_path();
         let (frames, accepted) = mpsc::channel(STREAMS_WAITING);
         let members = event::Members::default();
-        let known = members.clone();
-        let gate = http::Gate::new(Arc::new(move |address| known.has(&address)));
-        let gate = Arc::new(Mutex::new(gate));
+        let gate = members.gate();
         let (reports_in, reports) = mpsc::unbounded_channel();
         let options = start.store_options();
         let board = board(&config, &who, (start.identity, start.diskless))?;

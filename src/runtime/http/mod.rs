@@ -15,6 +15,7 @@ mod body;
 mod census;
 mod datagram;
 mod gate;
+mod memory;
 mod outgoing;
 
 use std::convert::Infallible;
@@ -22,7 +23,6 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
@@ -30,14 +30,15 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nix::sys::socket::{MsgFlags, send};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, mpsc, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout_at};
 
 pub use census::{MemberSource, Place, Strangers};
 pub use datagram::{
     Asked, Outgoing, answer_datagram, handle_datagram, names_a_key, post_datagram, read_datagram,
 };
 pub use gate::Gate;
+pub use memory::Memory;
 
 use crate::base::endpoint::{IpAddr, SocketAddr};
 use crate::base::limit;
@@ -84,75 +85,6 @@ pub struct Options {
     pub memory: Arc<Memory>,
 }
 
-/// What may still be held. Strangers have a share of their own, which they cannot pass.
-#[derive(Debug)]
-pub struct Memory {
-    exempt: Share,
-    strangers: Share,
-    /// Requests that strangers may still have carried out at the same time.
-    light: Semaphore,
-    /// The same of those whose answer is made of several.
-    heavy: Semaphore,
-}
-
-/// KiB that may still be held.
-#[derive(Debug)]
-struct Share {
-    bodies: Semaphore,
-    answers: Arc<Semaphore>,
-}
-
-impl Share {
-    fn new(bodies_bytes: usize, answers_bytes: usize) -> Self {
-        Share {
-            bodies: Semaphore::new(bodies_bytes / 1_024),
-            answers: Arc::new(Semaphore::new(answers_bytes / 1_024)),
-        }
-    }
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Memory {
-            exempt: Share::new(limit::BODIES_BYTES_MAX, limit::ANSWERS_HELD_BYTES_MAX),
-            strangers: Share::new(
-                limit::STRANGERS_BODIES_BYTES_MAX,
-                limit::STRANGERS_ANSWERS_HELD_BYTES_MAX,
-            ),
-            light: Semaphore::new(limit::STRANGERS_REQUESTS_MAX),
-            heavy: Semaphore::new(limit::STRANGERS_HEAVY_REQUESTS_MAX),
-        }
-    }
-}
-
-impl Memory {
-    fn share(&self, place: &Place) -> &Share {
-        match place.is_counted() {
-            true => &self.strangers,
-            false => &self.exempt,
-        }
-    }
-
-    /// Waits until a request may be carried out; none: it took too long.
-    async fn work(&self, place: &Place, request: &Request) -> Option<SemaphorePermit<'_>> {
-        let kind = match is_heavy(request) {
-            true => &self.heavy,
-            false => &self.light,
-        };
-        let free = kind.acquire_many(u32::from(place.is_counted()));
-        timeout(limit::OPERATION_TIME_MAX, free).await.ok()?.ok()
-    }
-}
-
-/// Its answer is made of several: it is a batch, or asks several boards.
-fn is_heavy(request: &Request) -> bool {
-    const DESTINATION: &[u8] = b"dest";
-    let names = |text: &[u8]| text.windows(DESTINATION.len()).any(|it| it == DESTINATION);
-    request.body.trim_ascii_start().starts_with(b"[")
-        || names(request.target.as_bytes())
-        || names(&request.body)
-}
-
 impl Options {
     /// The product's limits.
     pub fn new(is_member: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
@@ -170,14 +102,9 @@ impl Options {
     }
 }
 
-/// Smaller answers are not counted: connections are.
-const HELD_KIB_MIN: usize = 16;
 /// Why a request is not carried out.
 const STRANGERS_ARE_MANY: &str =
     "too many requests of strangers are under way; try again in a moment";
-/// Why a large answer is not sent.
-const ANSWERS_ARE_MANY: &str =
-    "too many large answers wait to be read; read them, ask for less, or try again in a moment";
 /// A body that is announced as longer is read only if it can be a member's.
 const UNREAD_BODY_BYTES_MIN: u64 = 16 * 1_024;
 /// Why a page gets no stream.
@@ -413,7 +340,10 @@ async fn http<B: Board>(
                     None => (shared.service.refuse_with(503, FEED_IS_FULL), None),
                 },
             };
-            let answer = hold(answer, &shared, &place);
+            let answer = match shared.options.memory.hold(answer, &place) {
+                Ok(answer) => answer,
+                Err(reason) => shared.service.refuse_with(503, reason),
+            };
             telemetry::count_http(false, answer.status);
             Ok::<_, Infallible>(response(answer, body, whole))
         }
@@ -437,39 +367,6 @@ async fn http<B: Board>(
     };
     if let Err(error) = ended {
         tracing::trace!(from = %ends.from, %error, "a connection ended early");
-    }
-}
-
-/// A large answer, counted until all of it is sent or its connection has ended; when those that
-/// clients do not take leave no room for it, a refusal instead.
-fn hold<B: Board>(mut answer: Answer, shared: &Shared<B>, place: &Place) -> Answer {
-    let kib = answer.body.len() / 1_024;
-    if kib < HELD_KIB_MIN {
-        return answer;
-    }
-    let room = shared.options.memory.share(place).answers.clone();
-    match room.try_acquire_many_owned(u32::try_from(kib).unwrap_or(u32::MAX)) {
-        Ok(share) => {
-            let body = std::mem::take(&mut answer.body);
-            answer.body = Bytes::from_owner(HeldAnswer {
-                body,
-                _share: share,
-            });
-            answer
-        }
-        Err(_) => shared.service.refuse_with(503, ANSWERS_ARE_MANY),
-    }
-}
-
-/// The bytes of an answer with their share of the memory.
-struct HeldAnswer {
-    body: Bytes,
-    _share: OwnedSemaphorePermit,
-}
-
-impl AsRef<[u8]> for HeldAnswer {
-    fn as_ref(&self) -> &[u8] {
-        &self.body
     }
 }
 
