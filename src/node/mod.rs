@@ -42,6 +42,7 @@ use crate::runtime::identity::{self as identity_file, IdentityFileError};
 use crate::runtime::link::{self, InterfaceAddress};
 use crate::runtime::memorydir::{self, MemoryDirError};
 use crate::runtime::owner::Keeper;
+use crate::runtime::privilege;
 use crate::runtime::store::{FreeSpaceLevels, OpenError, Options, Store};
 use crate::runtime::tls::{Terminator, TlsError};
 use crate::runtime::udp::Udp;
@@ -397,7 +398,11 @@ impl Node {
         let signals = Signals::new()?;
         let start = Start::new(&config)?;
         let keys = access::keys(&config, start.directory.path())?;
+        if let Err(error) = privilege::raise_files() {
+            tracing::warn!(%error, "the limit of open files cannot be raised");
+        }
         let bound = bind::bind(&config)?;
+        privilege::give_up(start.directory.path()).map_err(system("privileges stay"))?;
         let udp = Arc::new(bound.udp);
         let seed = random::<32>()?;
         let id = start.identity.id();

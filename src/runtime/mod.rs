@@ -12,6 +12,7 @@ pub mod identity;
 pub mod link;
 pub mod memorydir;
 pub mod owner;
+pub mod privilege;
 pub mod probe;
 pub mod store;
 pub mod stream;

@@ -12,6 +12,7 @@ mod hello;
 mod link;
 mod namespace;
 mod peer;
+mod privilege;
 mod process;
 mod request;
 mod start;
