@@ -52,6 +52,8 @@ pub const DATAGRAM_RECEIVE_BYTES_MAX: usize = 65_535;
 pub const HTTPU_ANSWERS_PER_SOURCE_MAX: u32 = 128;
 /// HTTPU requests answered to strangers in a second, in all.
 pub const HTTPU_ANSWERS_MAX: u32 = 1_024;
+/// Bytes of HTTPU requests held until they are answered, in all; more are lost, as datagrams are.
+pub const HTTPU_BYTES_MAX: usize = 2 * 1_024 * 1_024;
 /// A challenge opens a session within this: one exchange, on a slow network.
 pub const CHALLENGE_TIME_MAX: Duration = Duration::from_secs(60);
 /// Sessions of clients that hold the cluster's key; each takes 0.6 KiB, and only they open any.
@@ -87,8 +89,20 @@ pub const ANSWERS_BYTES_MAX: usize = 4 * 1_024 * 1_024;
 pub const RELAY_TIME_MAX: Duration = Duration::from_secs(6);
 /// A probe of liveness answers within this, whatever the board is doing.
 pub const PROBE_TIME_MAX: Duration = Duration::from_secs(1);
-/// Request bodies held in memory at once, in all; more are refused with 503.
-pub const BODIES_BYTES_MAX: usize = 32 * 1_024 * 1_024;
+/// Request bodies of members and loopback held in memory at once; more are refused with 503. A
+/// board of 128 MB has room for it and for what is made of them.
+pub const BODIES_BYTES_MAX: usize = 16 * 1_024 * 1_024;
+/// The same of strangers, so that they take nothing from the others.
+pub const STRANGERS_BODIES_BYTES_MAX: usize = 8 * 1_024 * 1_024;
+/// Requests of strangers carried out at the same time: an answer takes a MiB at most. What comes
+/// meanwhile waits.
+pub const STRANGERS_REQUESTS_MAX: usize = 24;
+/// The same of batches and of requests to several boards, whose answers take 4 MiB at most.
+pub const STRANGERS_HEAVY_REQUESTS_MAX: usize = 2;
+/// Large answers to strangers held until they have taken them; more are refused with 503.
+pub const STRANGERS_ANSWERS_HELD_BYTES_MAX: usize = 8 * 1_024 * 1_024;
+/// The same to members and loopback.
+pub const ANSWERS_HELD_BYTES_MAX: usize = 16 * 1_024 * 1_024;
 /// A client that takes nothing of an answer for this long is dropped.
 pub const UNREAD_TIME_MAX: Duration = Duration::from_secs(20);
 /// The longest drawn reply delay of the seed's form.
@@ -174,6 +188,9 @@ pub const DESCRIPTION_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// Subscriptions to events, in all: each may hold a connection and a few events.
 pub const GENA_SUBSCRIPTIONS_MAX: usize = 32;
+/// Of these, one host's: two control points that watch every service, and three hosts that take
+/// all they can leave room for a fourth.
+pub const GENA_SUBSCRIPTIONS_PER_SOURCE_MAX: usize = 8;
 /// URLs of a subscription's CALLBACK; they are tried in order.
 pub const GENA_CALLBACKS_MAX: usize = 2;
 /// Bytes of a CALLBACK: its URLs, each as long as a LOCATION may be.
@@ -200,6 +217,13 @@ pub const GENA_REQUESTS_MAX: usize = 64;
 pub const LINKS_MAX: usize = 2 * ROSTER_MAX;
 /// Bytes that wait for a link to open or to drain.
 pub const LINK_QUEUE_BYTES_MAX: usize = 8 * MESSAGE_BYTES_MAX;
+/// Bytes of frames read before the other board has proved who it is: both its messages of a hello
+/// fit many times.
+pub const HELLO_BYTES_MAX: usize = 64 * 1_024;
+/// Events of streams that wait for the driver; streams that have more to say wait.
+pub const STREAM_EVENTS_MAX: usize = 1_024;
+/// Hints of discovery that wait for the driver; more are lost, and heard again.
+pub const HINTS_WAITING_MAX: usize = 256;
 /// A link with nothing to say is closed.
 pub const LINK_IDLE_MAX: Duration = Duration::from_secs(120);
 /// A connection attempt or a hello takes at most this long.

@@ -44,6 +44,7 @@ pub mod shape;
 pub mod shell;
 pub mod status;
 pub mod target;
+pub mod terminal;
 pub mod tls;
 pub mod top;
 pub mod value;

@@ -16,8 +16,9 @@ use crate::runtime::udp::Udp;
 
 /// Ports tried after the first.
 const PORTS_TRIED_MAX: u16 = 200;
-/// Connections the system queues before they are accepted.
-const BACKLOG: i32 = 256;
+/// Connections the system queues before they are accepted (as far as it allows): one that finds no
+/// place in the queue waits a second.
+const BACKLOG: i32 = 4_096;
 
 /// The sockets of a node.
 pub struct Bound {

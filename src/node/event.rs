@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use crate::base::call::{Call, Event, Reply};
 use crate::runtime::driver::Handle;
+use crate::runtime::http::Gate;
 
 /// Changes within this time are looked up once.
 const REFRESH_DELAY: Duration = Duration::from_millis(300);
@@ -26,6 +27,13 @@ impl Members {
             .read()
             .expect("nobody panics with it")
             .contains(address)
+    }
+
+    /// A gate for datagrams that these members pass.
+    pub fn gate(&self) -> Arc<Mutex<Gate>> {
+        let members = self.clone();
+        let gate = Gate::new(Arc::new(move |address| members.has(&address)));
+        Arc::new(Mutex::new(gate))
     }
 
     /// Looks the members up anew, soon.

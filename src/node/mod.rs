@@ -17,7 +17,7 @@ mod subject;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,7 +40,7 @@ use crate::runtime::certificate::Issuer;
 use crate::runtime::counters::{self, Counters};
 use crate::runtime::datadir::{DataDir, DataDirError};
 use crate::runtime::discovery::{self, Discovery, Notice};
-use crate::runtime::driver::{Clock, Driver, Handle, Parts, Report};
+use crate::runtime::driver::{Clock, Driver, Handle, HttpuDatagram, Parts, Report};
 use crate::runtime::gena;
 use crate::runtime::http;
 use crate::runtime::identity as identity_file;
@@ -48,6 +48,7 @@ use crate::runtime::keyring;
 use crate::runtime::link::{self, InterfaceAddress};
 use crate::runtime::memorydir;
 use crate::runtime::owner::Keeper;
+use crate::runtime::privilege;
 use crate::runtime::store::{FreeSpaceLevels, Options, Store};
 use crate::runtime::tls::Terminator;
 use crate::runtime::udp::Udp;
@@ -252,7 +253,10 @@ fn drive(
     (board, clock): (Board, Clock),
     (store_path, options, keyring): (&Path, Options, PathBuf),
     udp: Arc<Udp>,
-    accepted: mpsc::Receiver<http::FrameConnection>,
+    (accepted, gate): (
+        mpsc::Receiver<http::FrameConnection>,
+        Arc<Mutex<http::Gate>>,
+    ),
     reports: mpsc::UnboundedSender<Report>,
 ) -> (Driver, Handle) {
     let (store_in, store_replies) = mpsc::unbounded_channel();
@@ -264,6 +268,7 @@ fn drive(
         store_replies,
         udp,
         accepted,
+        gate,
         reports,
         keyring,
     })
@@ -280,10 +285,11 @@ fn serve_http(
     let (stop, stopped) = watch::channel(false);
     let (posts, posted) = mpsc::channel(STREAMS_WAITING);
     tokio::spawn(send_posts(posted, udp.clone()));
+    let members = members.clone();
+    let mut options = http::Options::new(move |address: IpAddr| members.has(&address));
+    options.tls = Some(tls.clone());
     for listener in listeners {
-        let members = members.clone();
-        let mut options = http::Options::new(move |address: IpAddr| members.has(&address));
-        options.tls = Some(tls.clone());
+        let options = options.clone();
         let (service, frames, posts) = (service.clone(), frames.clone(), Some(posts.clone()));
         tokio::spawn(http::serve(
             listener,
@@ -313,7 +319,7 @@ struct Node {
     reports: mpsc::UnboundedReceiver<Report>,
     notices: mpsc::Receiver<Notice>,
     members: event::Members,
-    gate: http::Gate,
+    gate: Arc<Mutex<http::Gate>>,
     on_link: access::OnLink,
     httpu: Arc<Semaphore>,
     issuer: Issuer,
@@ -321,24 +327,32 @@ struct Node {
 }
 
 impl Node {
+    // Long function: it is the composition, a line for each part, in the order of their start.
     async fn start(config: Config) -> Result<(), RunError> {
         telemetry::install();
         let signals = Signals::new()?;
         let start = Start::new(&config)?;
+        if let Err(error) = privilege::raise_files() {
+            tracing::warn!(%error, "the limit of open files cannot be raised");
+        }
         let bound = bind::bind(&config)?;
+        privilege::give_up(start.directory.path()).map_err(system("privileges stay"))?;
         let udp = Arc::new(bound.udp);
         let seed = random::<32>()?;
         let who = Who::new(&start, &config, bound.endpoint, seed);
         let issuer = subject::issuer(&start, &config, &who.name)?;
         let store_path = start.directory.store_path();
         let (frames, accepted) = mpsc::channel(STREAMS_WAITING);
+        let members = event::Members::default();
+        let gate = members.gate();
         let (reports_in, reports) = mpsc::unbounded_channel();
         let options = start.store_options();
         let board = board(&config, &who, (start.identity, start.diskless, start.keys))?;
         let clock = board.1;
         let keyring = keyring::path(&start.directory);
         let store = (store_path.as_path(), options, keyring);
-        let (driver, handle) = drive(board, store, udp.clone(), accepted, reports_in);
+        let accepting = (accepted, gate.clone());
+        let (driver, handle) = drive(board, store, udp.clone(), accepting, reports_in);
         let driver = tokio::spawn(driver.run());
         let discovery = Arc::new(RwLock::new(None::<Arc<Discovery>>));
         let publisher = gena::start(handle.clone(), handle.changes(), seeded(seed, 2));
@@ -348,7 +362,6 @@ impl Node {
         let others = (&discovery, publisher, owner.clone());
         let facts = facts(&config, &who, others, entrance);
         let service = Service::new(handle.clone(), facts);
-        let members = event::Members::default();
         let listeners = (bound.listeners, issuer.terminator());
         let stop_http = serve_http(listeners, &service, &members, &frames, &udp);
         let (notices_in, notices) = mpsc::channel(NOTICES_WAITING);
@@ -362,10 +375,7 @@ impl Node {
             owner,
             reports,
             notices,
-            gate: {
-                let members = members.clone();
-                http::Gate::new(Arc::new(move |address| members.has(&address)))
-            },
+            gate,
             on_link,
             members,
             httpu: Arc::new(Semaphore::new(HTTPU_AT_ONCE)),
@@ -543,7 +553,9 @@ impl Node {
         let prefixes = interfaces.into_iter().flat_map(|it| it.addresses);
         let prefixes: Vec<_> = prefixes.collect();
         self.on_link.set(prefixes.clone());
-        self.gate.set_on_link(prefixes);
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        gate.set_on_link(prefixes);
+        drop(gate);
         let current = self.who.endpoint;
         if self.config.bind_addr.is_some() {
             return;
@@ -574,7 +586,7 @@ impl Node {
                     handle.relayed(token, answer);
                 });
             }
-            Report::Httpu { from, bytes } => self.httpu(from, bytes),
+            Report::Httpu { from, datagram } => self.httpu(from, datagram),
         }
         None
     }
@@ -605,11 +617,12 @@ impl Node {
         None
     }
 
-    fn httpu(&mut self, from: SocketAddr, bytes: Bytes) {
-        let admitted = self.gate.admit(tokio::time::Instant::now(), from.ip());
-        if !admitted && !http::names_a_key(&bytes) {
-            return;
-        }
+    fn httpu(&mut self, from: SocketAddr, datagram: HttpuDatagram) {
+        let HttpuDatagram {
+            bytes,
+            admitted,
+            share,
+        } = datagram;
         let at = (from, self.who.endpoint);
         let asked = match http::read_datagram(&self.service, &bytes, at, admitted) {
             Ok(asked) => asked,
@@ -622,7 +635,7 @@ impl Node {
         tokio::spawn(async move {
             let outgoing = http::answer_datagram(&service, asked).await;
             send_outgoing(&udp, outgoing, from);
-            drop(place);
+            drop((place, share));
         });
     }
 

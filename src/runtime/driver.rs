@@ -10,15 +10,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use super::http::{self, FrameConnection, Gate, Place};
 use super::keyring;
 use super::store::{State, Store, StoreReply};
 use super::stream::{self, StreamEvent};
@@ -45,6 +45,7 @@ const CALLS_WAITING_MAX: usize = limit::OPERATIONS_MAX;
 pub struct Handle {
     calls: mpsc::Sender<(Call, oneshot::Sender<Result<Reply, CallError>>)>,
     orders: mpsc::UnboundedSender<Order>,
+    hints: mpsc::Sender<Hint>,
     changes: watch::Receiver<()>,
     keys: watch::Receiver<Arc<Keys>>,
 }
@@ -63,7 +64,6 @@ fn keys_of(board: &Board) -> Arc<Keys> {
 
 /// What else the driver can be told.
 enum Order {
-    Hint(Hint),
     Endpoint(SocketAddr),
     Owner(Credential),
     Relayed(u64, Option<Bytes>),
@@ -89,8 +89,19 @@ pub enum Report {
         /// Where it came from.
         from: SocketAddr,
         /// The message.
-        bytes: Bytes,
+        datagram: HttpuDatagram,
     },
+}
+
+/// An HTTP message that came as a datagram.
+#[derive(Debug)]
+pub struct HttpuDatagram {
+    /// It.
+    pub bytes: Bytes,
+    /// The gate let its source pass; it names a key otherwise.
+    pub admitted: bool,
+    /// What it holds of the memory for such messages, until it is answered.
+    pub share: OwnedSemaphorePermit,
 }
 
 impl Handle {
@@ -122,9 +133,9 @@ impl Handle {
         self.keys.clone()
     }
 
-    /// Discovery heard something.
+    /// Discovery heard something. It is lost when many wait already: it will be heard again.
     pub fn hint(&self, hint: Hint) {
-        let _ = self.orders.send(Order::Hint(hint));
+        let _ = self.hints.try_send(hint);
     }
 
     /// The board is reached at another address from here on.
@@ -187,15 +198,21 @@ pub struct Driver {
     calls: mpsc::Receiver<(Call, oneshot::Sender<Result<Reply, CallError>>)>,
     orders: mpsc::UnboundedReceiver<Order>,
     store_replies: mpsc::UnboundedReceiver<StoreReply>,
-    accepted: mpsc::Receiver<(TcpStream, SocketAddr)>,
-    streams: mpsc::UnboundedReceiver<(LinkId, StreamEvent)>,
-    stream_events: mpsc::UnboundedSender<(LinkId, StreamEvent)>,
+    hints: mpsc::Receiver<Hint>,
+    accepted: mpsc::Receiver<FrameConnection>,
+    streams: mpsc::Receiver<(LinkId, StreamEvent)>,
+    stream_events: stream::Events,
     reports: mpsc::UnboundedSender<Report>,
     changed: watch::Sender<()>,
     keys: watch::Sender<Arc<Keys>>,
     keyrings: mpsc::UnboundedSender<Zeroizing<String>>,
     keyrings_written: mpsc::UnboundedReceiver<Result<(), String>>,
     writers: BTreeMap<LinkId, stream::Writer>,
+    /// Places of streams whose other end has not proved who it is.
+    unproved: BTreeMap<LinkId, Place>,
+    gate: Arc<Mutex<Gate>>,
+    /// KiB of HTTP messages in datagrams that may still be held.
+    httpu: Arc<Semaphore>,
     next_incoming: u64,
     next_call: u64,
     waiting: BTreeMap<CallId, Waiting>,
@@ -246,7 +263,9 @@ pub struct Parts {
     /// The node's datagram sockets.
     pub udp: Arc<Udp>,
     /// Streams of other boards, as the HTTP listener hands them over.
-    pub accepted: mpsc::Receiver<(TcpStream, SocketAddr)>,
+    pub accepted: mpsc::Receiver<FrameConnection>,
+    /// Whose HTTP messages in datagrams are read.
+    pub gate: Arc<Mutex<Gate>>,
     /// Where reports go.
     pub reports: mpsc::UnboundedSender<Report>,
     /// Where the keyring is kept.
@@ -258,7 +277,8 @@ impl Driver {
     pub fn new(parts: Parts) -> (Driver, Handle) {
         let (calls_in, calls) = mpsc::channel(CALLS_WAITING_MAX);
         let (orders_in, orders) = mpsc::unbounded_channel();
-        let (stream_events, streams) = mpsc::unbounded_channel();
+        let (hints_in, hints) = mpsc::channel(limit::HINTS_WAITING_MAX);
+        let (stream_events, streams) = mpsc::channel(limit::STREAM_EVENTS_MAX);
         let (changed, changes) = watch::channel(());
         let (keys_in, keys) = watch::channel(keys_of(&parts.board));
         let (keyrings, keyrings_written) = keyring::writer(parts.keyring);
@@ -270,6 +290,7 @@ impl Driver {
             calls,
             orders,
             store_replies: parts.store_replies,
+            hints,
             accepted: parts.accepted,
             streams,
             stream_events,
@@ -279,6 +300,9 @@ impl Driver {
             keyrings,
             keyrings_written,
             writers: BTreeMap::new(),
+            unproved: BTreeMap::new(),
+            gate: parts.gate,
+            httpu: Arc::new(Semaphore::new(limit::HTTPU_BYTES_MAX / 1_024)),
             next_incoming: 0,
             next_call: 0,
             waiting: BTreeMap::new(),
@@ -290,6 +314,7 @@ impl Driver {
             Handle {
                 calls: calls_in,
                 orders: orders_in,
+                hints: hints_in,
                 changes,
                 keys,
             },
@@ -323,10 +348,13 @@ impl Driver {
                     None => break,
                 },
                 Some((call, answer)) = self.calls.recv() => self.take_call(call, answer),
-                Some((stream, remote)) = self.accepted.recv() => self.accept(stream, remote),
                 Some(result) = self.keyrings_written.recv() => {
                     self.board.handle_keyring(self.clock.now(), result);
                 }
+                Some(hint) = self.hints.recv() => {
+                    self.board.handle_hint(self.clock.now(), &hint);
+                }
+                Some(connection) = self.accepted.recv() => self.accept(connection),
                 () = sleep => {}
             }
             self.take_more(&mut packet);
@@ -404,19 +432,34 @@ impl Driver {
 
     fn datagram(&mut self, bytes: &[u8], from: SocketAddr) {
         match bytes.first() {
-            Some(byte) if byte.is_ascii_alphabetic() => {
-                let bytes = Bytes::copy_from_slice(bytes);
-                let _ = self.reports.send(Report::Httpu { from, bytes });
-            }
+            Some(byte) if byte.is_ascii_alphabetic() => self.httpu(bytes, from),
             Some(_) => self.board.handle_datagram(self.clock.now(), bytes),
             None => {}
+        }
+    }
+
+    /// Reports a message that is to be read, as far as there is room.
+    fn httpu(&mut self, bytes: &[u8], from: SocketAddr) {
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let admitted = gate.admit(Instant::now(), from.ip());
+        drop(gate);
+        if !admitted && !http::names_a_key(bytes) {
+            return;
+        }
+        let kib = bytes.len().div_ceil(1_024) as u32;
+        if let Ok(share) = self.httpu.clone().try_acquire_many_owned(kib) {
+            let datagram = HttpuDatagram {
+                bytes: Bytes::copy_from_slice(bytes),
+                admitted,
+                share,
+            };
+            let _ = self.reports.send(Report::Httpu { from, datagram });
         }
     }
 
     fn order(&mut self, order: Order) {
         let now = self.clock.now();
         match order {
-            Order::Hint(hint) => self.board.handle_hint(now, &hint),
             Order::Endpoint(endpoint) => self.board.handle_endpoint(now, endpoint),
             Order::Owner(credential) => self.board.handle_owner(now, credential),
             Order::Relayed(token, answer) => self.board.handle_relayed(now, token, answer),
@@ -431,11 +474,13 @@ impl Driver {
         self.board.handle_call(self.clock.now(), id, call);
     }
 
-    fn accept(&mut self, socket: TcpStream, remote: SocketAddr) {
+    fn accept(&mut self, connection: FrameConnection) {
         self.next_incoming += 1;
         let id = LinkId(LinkId::INCOMING | self.next_incoming);
-        self.writers
-            .insert(id, stream::run(id, socket, self.stream_events.clone()));
+        let writer = stream::run(id, connection.stream, self.stream_events.clone());
+        self.writers.insert(id, writer);
+        self.unproved.insert(id, connection.place);
+        let remote = connection.from;
         self.board
             .handle_link(self.clock.now(), id, LinkEvent::Accepted { remote });
     }
@@ -449,15 +494,23 @@ impl Driver {
                 }
                 self.writers
                     .insert(id, stream::run(id, socket, self.stream_events.clone()));
+                self.unproved.insert(id, Place::exempt());
                 LinkEvent::Opened
             }
             StreamEvent::Frame(frame) => LinkEvent::Frame(frame),
             StreamEvent::Closed => {
                 self.writers.remove(&id);
+                self.unproved.remove(&id);
                 LinkEvent::Closed
             }
         };
         self.board.handle_link(now, id, event);
+        if self.unproved.contains_key(&id) && self.board.is_proved(id) {
+            self.unproved.remove(&id);
+            if let Some(writer) = self.writers.get(&id) {
+                writer.trust();
+            }
+        }
     }
 
     /// Carries out everything the board has asked for.
@@ -578,6 +631,7 @@ impl Driver {
             }
             LinkCommand::Close(id) => {
                 self.writers.remove(&id);
+                self.unproved.remove(&id);
             }
         }
     }

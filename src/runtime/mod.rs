@@ -14,6 +14,7 @@ pub mod keyring;
 pub mod link;
 pub mod memorydir;
 pub mod owner;
+pub mod privilege;
 pub mod probe;
 pub mod store;
 pub mod stream;

@@ -1,6 +1,9 @@
 //! Streams to other boards: a task each that cuts what arrives into frames and writes what the
 //! board sends.
 //!
+//! Until the board at the other end has proved who it is ([`Writer::trust`]) no more is read than a
+//! hello takes, and events wait while the driver has many: a stranger fills no memory.
+//!
 //! Dropping a stream's [`Writer`] ends it after what was queued has been written. What waits to be
 //! written is bounded; a board too slow to take it loses the stream.
 
@@ -11,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::base::endpoint::SocketAddr;
 use crate::base::limit;
@@ -36,18 +39,25 @@ pub enum StreamEvent {
     Closed,
 }
 
-type Events = mpsc::UnboundedSender<(LinkId, StreamEvent)>;
+/// Where streams tell what happens; it is bounded, and a full one makes them wait.
+pub type Events = mpsc::Sender<(LinkId, StreamEvent)>;
 
 /// The sending end of a stream.
 #[derive(Debug)]
 pub struct Writer {
     queue: Option<mpsc::UnboundedSender<Bytes>>,
     waiting: Arc<AtomicUsize>,
+    trusted: watch::Sender<bool>,
     /// Dropped together with the writer of a stream that is not open yet.
     _cancel: Option<oneshot::Sender<()>>,
 }
 
 impl Writer {
+    /// The board at the other end has proved who it is: it may send large frames.
+    pub fn trust(&self) {
+        self.trusted.send_replace(true);
+    }
+
     /// Queues a frame. False: more waits than the other side takes, and the stream is to be
     /// given up.
     pub fn send(&self, bytes: Bytes) -> bool {
@@ -71,7 +81,7 @@ pub fn open(id: LinkId, to: SocketAddr, events: Events) -> Writer {
                     Ok(Ok(socket)) => StreamEvent::Opened(socket),
                     _ => StreamEvent::Closed,
                 };
-                let _ = events.send((id, event));
+                let _ = events.send((id, event)).await;
             }
             _ = cancelled => {}
         }
@@ -79,6 +89,7 @@ pub fn open(id: LinkId, to: SocketAddr, events: Events) -> Writer {
     Writer {
         queue: None,
         waiting: Arc::default(),
+        trusted: watch::channel(false).0,
         _cancel: Some(cancel),
     }
 }
@@ -90,24 +101,34 @@ pub fn run(id: LinkId, socket: TcpStream, events: Events) -> Writer {
     let (queue, queued) = mpsc::unbounded_channel();
     let waiting = Arc::new(AtomicUsize::new(0));
     let left = waiting.clone();
+    let (trusted, trust) = watch::channel(false);
     let (read_half, write_half) = socket.into_split();
     tokio::spawn(async move {
         tokio::select! {
-            () = read(id, read_half, &events) => {}
+            () = read(id, read_half, &events, trust) => {}
             () = write(write_half, queued, left) => {}
         }
-        let _ = events.send((id, StreamEvent::Closed));
+        let _ = events.send((id, StreamEvent::Closed)).await;
     });
     Writer {
         queue: Some(queue),
         waiting,
+        trusted,
         _cancel: None,
     }
 }
 
-async fn read(id: LinkId, mut socket: OwnedReadHalf, events: &Events) {
+async fn read(
+    id: LinkId,
+    mut socket: OwnedReadHalf,
+    events: &Events,
+    mut trust: watch::Receiver<bool>,
+) {
     let mut buffer = BytesMut::new();
     loop {
+        if buffer.len() >= limit::HELLO_BYTES_MAX && trust.wait_for(|it| *it).await.is_err() {
+            return;
+        }
         buffer.reserve(READ_BYTES);
         match socket.read_buf(&mut buffer).await {
             Ok(0) | Err(_) => return,
@@ -116,7 +137,7 @@ async fn read(id: LinkId, mut socket: OwnedReadHalf, events: &Events) {
         loop {
             match frame::take(&mut buffer) {
                 Ok(Some(frame)) => {
-                    if events.send((id, StreamEvent::Frame(frame))).is_err() {
+                    if events.send((id, StreamEvent::Frame(frame))).await.is_err() {
                         return;
                     }
                 }

@@ -32,7 +32,9 @@ pub(super) struct UpnpError {
     reason: String,
 }
 
-/// Codes of UDA 2.0 table 3-3; those from 700 on are this product's.
+/// Codes of UDA 2.0 table 3-3; those from 700 on are this product's. Three of the table are never
+/// sent: 602, since no action is optional; 603 and 604, since what lacks room or needs a hand is
+/// some board of the ring and seldom the device that was asked (701 says which and what to do).
 mod code {
     pub const INVALID_ACTION: u16 = 401;
     pub const INVALID_ARGS: u16 = 402;
@@ -99,6 +101,9 @@ impl<B: Board> Service<B> {
                     code: code::INVALID_ACTION,
                     reason: format!("{}; send both alike", SoapError::Action),
                 }));
+            }
+            Err(SoapError::MustUnderstand) => {
+                return Ok(self.soap(500, soap::must_understand_fault()));
             }
             Err(error) => return refuse(400, format!("{error}; send a SOAP envelope")),
         };

@@ -45,7 +45,7 @@ impl<B: Board> Service<B> {
             Err(refused) => {
                 let status = match refused {
                     Refused::Stranger | Refused::Unknown => 412,
-                    Refused::Full | Refused::Stopping => 503,
+                    Refused::Full | Refused::Crowded | Refused::Stopping => 503,
                 };
                 self.refuse_with(status, &refused.to_string())
             }

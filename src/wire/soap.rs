@@ -1,8 +1,9 @@
 //! SOAP 1.1 as UPnP uses it: a call of an action read from bytes; its answer or fault written.
 //!
 //! Names are compared by namespace, since prefixes vary; answers have the prefixes that control
-//! points without a namespace parser look for. SOAP headers are not looked at. What an action does
-//! is `service/device`. Source: UDA 2.0 §3.2.
+//! points without a namespace parser look for. No header entry is understood: one that must be is
+//! refused, others are skipped. What an action does is `service/device`. Source: UDA 2.0 §3.2,
+//! SOAP 1.1 §4.2.3.
 
 use std::fmt::Write;
 
@@ -12,6 +13,7 @@ use super::xml::{Element, XmlError, push_text};
 
 const ENVELOPE: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 const ENCODING: &str = "http://schemas.xmlsoap.org/soap/encoding/";
+const ACTOR_NEXT: &str = "http://schemas.xmlsoap.org/soap/actor/next";
 const CONTROL: &str = "urn:schemas-upnp-org:control-1-0";
 
 /// An action that is called.
@@ -37,6 +39,9 @@ pub enum SoapError {
     /// SOAPACTION is missing, or names another action than the body.
     #[error("SOAPACTION is not \"service type#action\" of the action in the body")]
     Action,
+    /// A header entry for us has to be understood, and is not.
+    #[error("the SOAP header has an entry that must be understood, and none is; send none")]
+    MustUnderstand,
 }
 
 /// A text that XML cannot carry.
@@ -58,6 +63,10 @@ impl Call {
         let root = Element::parse_verbatim(body)?;
         if root.name != "Envelope" || root.namespace != ENVELOPE {
             return Err(SoapError::Envelope("the envelope"));
+        }
+        let mut header = root.child("Header").into_iter().flat_map(|it| &it.children);
+        if header.any(must_be_understood) {
+            return Err(SoapError::MustUnderstand);
         }
         let body = root.child("Body").ok_or(SoapError::Envelope("the body"))?;
         let [call] = body.children.as_slice() else {
@@ -119,6 +128,24 @@ pub fn fault(code: u16, description: &str) -> String {
     out.push_str("</errorDescription></UPnPError></detail></s:Fault>");
     out.push_str(CLOSING);
     out
+}
+
+/// The fault for a header entry that has to be understood; it has no detail, since the body was
+/// not looked at (SOAP 1.1 §4.4).
+pub fn must_understand_fault() -> String {
+    format!(
+        "{}<s:Fault><faultcode>s:MustUnderstand</faultcode><faultstring>{}</faultstring></s:Fault>\
+         {CLOSING}",
+        opening(),
+        SoapError::MustUnderstand
+    )
+}
+
+/// An entry for the first that reads it (SOAP 1.1 §4.2.2) which may not be skipped.
+fn must_be_understood(entry: &Element) -> bool {
+    let of_soap = |name| entry.qualified_text(ENVELOPE, name).map(str::trim);
+    let ours = of_soap("actor").is_none_or(|actor| actor.is_empty() || actor == ACTOR_NEXT);
+    ours && matches!(of_soap("mustUnderstand"), Some("1" | "true"))
 }
 
 const CLOSING: &str = "\n</s:Body></s:Envelope>\n";
@@ -221,6 +248,44 @@ mod tests {
         ] {
             assert_eq!(read(Some(&named), &text), Err(expected), "{text:.200}");
         }
+    }
+
+    #[test]
+    fn header_entries_that_must_be_understood_are_refused() {
+        let named = format!("{RING}#Leave");
+        let with = |entry: &str| {
+            let text = request(&format!("<u:Leave xmlns:u='{RING}'/>"));
+            text.replace(
+                "<SOAP:Header/>",
+                &format!("<SOAP:Header>{entry}</SOAP:Header>"),
+            )
+        };
+        let read = |entry: &str| Call::parse(Some(&named), with(entry).as_bytes());
+        let next = format!("SOAP:actor='{ACTOR_NEXT}'");
+        for entry in [
+            "<t:T xmlns:t='x' SOAP:mustUnderstand='1'>5</t:T>".to_owned(),
+            format!("<a/><T {next} SOAP:mustUnderstand='1'/>"),
+            format!("<T xmlns:e='{ENVELOPE}' e:mustUnderstand=' 1 '/>"),
+        ] {
+            assert_eq!(read(&entry), Err(SoapError::MustUnderstand), "{entry}");
+        }
+        for entry in [
+            "<t:T xmlns:t='x'>5</t:T>",
+            "<T SOAP:mustUnderstand='0'/>",
+            "<T mustUnderstand='1'/>",
+            "<T xmlns:e='other' e:mustUnderstand='1'/>",
+            "<T><U SOAP:mustUnderstand='1'/></T>",
+            "<T SOAP:actor='urn:other' SOAP:mustUnderstand='1'/>",
+        ] {
+            assert!(read(entry).is_ok(), "{entry}");
+        }
+        let text = must_understand_fault();
+        let root = Element::parse(text.as_bytes()).unwrap();
+        let fault = root.child("Body").and_then(|body| body.child("Fault"));
+        let fault = fault.unwrap();
+        let names: Vec<_> = fault.children.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["faultcode", "faultstring"]);
+        assert_eq!(fault.children[0].text, "s:MustUnderstand");
     }
 
     proptest! {

@@ -7,7 +7,7 @@
 use quick_xml::XmlVersion;
 use quick_xml::escape::{escape, partial_escape};
 use quick_xml::events::{BytesStart, Event};
-use quick_xml::name::ResolveResult;
+use quick_xml::name::{NamespaceResolver, ResolveResult};
 use quick_xml::reader::NsReader;
 
 use crate::base::limit;
@@ -21,6 +21,9 @@ pub struct Element {
     pub name: String,
     /// Attributes without a namespace, in order.
     pub attributes: Vec<(String, String)>,
+    /// Attributes of a namespace, in order: the namespace's name, the local name, the value. Those
+    /// whose prefix nobody has declared are left out.
+    pub qualified: Vec<(String, String, String)>,
     /// Its text, white space at both ends left out; empty when there are children.
     pub text: String,
     /// Its children, in order.
@@ -101,6 +104,13 @@ impl Element {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// The value of an attribute of a namespace.
+    pub fn qualified_text(&self, namespace: &str, name: &str) -> Option<&str> {
+        let mut known = self.qualified.iter();
+        let found = known.find(|(of, key, _)| of == namespace && key == name);
+        found.map(|(_, _, value)| value.as_str())
+    }
+
     /// Reads a document.
     ///
     /// # Errors
@@ -130,11 +140,8 @@ impl Element {
         let mut reader = NsReader::from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
         reader.config_mut().expand_empty_elements = true;
         loop {
-            let (namespace, event) = reader
-                .read_resolved_event()
-                .map_err(|_| XmlError::Malformed)?;
-            match event {
-                Event::Start(start) => builder.open(element(&namespace, &start)?)?,
+            match reader.read_event().map_err(|_| XmlError::Malformed)? {
+                Event::Start(start) => builder.open(element(reader.resolver(), &start)?)?,
                 Event::End(_) => builder.close()?,
                 Event::Text(text) => builder.text(&text.xml10_content())?,
                 Event::CData(data) => builder.text(&data.xml10_content())?,
@@ -172,6 +179,10 @@ impl Element {
         }
         for (name, value) in &self.attributes {
             push_attribute(out, name, value);
+        }
+        for (at, (namespace, name, value)) in self.qualified.iter().enumerate() {
+            push_attribute(out, &format!("xmlns:n{at}"), namespace);
+            push_attribute(out, &format!("n{at}:{name}"), value);
         }
         if self.text.is_empty() && self.children.is_empty() {
             out.push_str("/>\n");
@@ -240,28 +251,36 @@ fn predefined(entity: &str) -> Option<char> {
     }
 }
 
-fn element(namespace: &ResolveResult<'_>, start: &BytesStart<'_>) -> Result<Element, XmlError> {
+fn element(resolver: &NamespaceResolver, start: &BytesStart<'_>) -> Result<Element, XmlError> {
+    let (namespace, local_name) = resolver.resolve_element(start.name());
     let namespace = match namespace {
         ResolveResult::Bound(namespace) => namespace.0.to_owned(),
         ResolveResult::Unbound => String::new(),
         ResolveResult::Unknown(_) => return Err(XmlError::Malformed),
     };
-    let mut attributes = Vec::new();
+    let (mut attributes, mut qualified) = (Vec::new(), Vec::new());
     for attribute in start.attributes() {
         let attribute = attribute.map_err(|_| XmlError::Malformed)?;
-        let name: &str = attribute.key.0;
-        if name == "xmlns" || name.contains(':') {
+        if attribute.key.as_namespace_binding().is_some() {
             continue;
         }
         let value = attribute
             .normalized_value(XmlVersion::Implicit1_0)
-            .map_err(|_| XmlError::Malformed)?;
-        attributes.push((name.to_owned(), value.into_owned()));
+            .map_err(|_| XmlError::Malformed)?
+            .into_owned();
+        let (namespace, name) = resolver.resolve_attribute(attribute.key);
+        let name = name.into_inner().to_owned();
+        match namespace {
+            ResolveResult::Unbound => attributes.push((name, value)),
+            ResolveResult::Bound(of) => qualified.push((of.0.to_owned(), name, value)),
+            ResolveResult::Unknown(_) => {}
+        }
     }
     Ok(Element {
         namespace,
-        name: start.local_name().into_inner().to_owned(),
+        name: local_name.into_inner().to_owned(),
         attributes,
+        qualified,
         ..Element::default()
     })
 }
@@ -321,12 +340,14 @@ mod tests {
             "[a-z:/.]{0,9}",
             "[A-Za-z][A-Za-z0-9_]{0,9}",
             prop::collection::btree_map("[a-w][a-z]{0,5}", "[ -~\t\n\u{e4}]{0,9}", 0..3),
+            prop::collection::vec(("[a-z:/.]{1,9}", "[a-w][a-z]{0,5}", "[ -~\t]{0,9}"), 0..3),
             "[ -~\r\n\t\u{6f22}]{0,20}",
         )
-            .prop_map(|(namespace, name, attributes, text)| Element {
+            .prop_map(|(namespace, name, attributes, qualified, text)| Element {
                 namespace,
                 name,
                 attributes: attributes.into_iter().collect(),
+                qualified,
                 text: text.trim().to_owned(),
                 children: Vec::new(),
             })

@@ -25,13 +25,13 @@ use roundel::base::version::{Stamp, Version};
 use roundel::runtime::client::Connection;
 use roundel::runtime::driver::Clock;
 use roundel::runtime::gena;
-use roundel::runtime::http::{Options, handle_datagram, post_datagram, serve};
+use roundel::runtime::http::{FrameConnection, Options, handle_datagram, post_datagram, serve};
 use roundel::runtime::owner::Keeper;
 use roundel::service::caller::{Entrance, Keys};
 use roundel::service::method::Table;
 use roundel::service::{Board, Facts, Service};
 use serde_json::value::RawValue;
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{mpsc, watch};
 
 /// A test fails when something takes longer.
@@ -301,7 +301,7 @@ pub struct Served {
     pub board: Fake,
     pub service: Service<Fake>,
     pub at: SocketAddr,
-    pub frames: mpsc::Receiver<(TcpStream, SocketAddr)>,
+    pub frames: mpsc::Receiver<FrameConnection>,
     pub stop: watch::Sender<bool>,
     /// Tells the publisher of events that the board may have changed.
     pub changed: watch::Sender<()>,

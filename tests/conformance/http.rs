@@ -468,11 +468,10 @@ async fn a_frame_connection_is_handed_over_whole() {
     for first in [1_u8, 2] {
         let mut stream = TcpStream::connect(served.at).await.unwrap();
         stream.write_all(&[first, 0x10, 9]).await.unwrap();
-        let (mut taken, from) = timeout(DEADLINE, served.frames.recv())
-            .await
-            .unwrap()
-            .unwrap();
-        assert_eq!(from, stream.local_addr().unwrap());
+        let connection = timeout(DEADLINE, served.frames.recv()).await;
+        let mut connection = connection.unwrap().unwrap();
+        assert_eq!(connection.from, stream.local_addr().unwrap());
+        let taken = &mut connection.stream;
         let mut bytes = [0; 3];
         timeout(DEADLINE, taken.read_exact(&mut bytes))
             .await

@@ -13,6 +13,7 @@ mod link;
 mod namespace;
 mod owner;
 mod peer;
+mod privilege;
 mod process;
 mod request;
 mod start;

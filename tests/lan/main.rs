@@ -7,6 +7,7 @@ mod campaign;
 mod damage;
 mod diskless;
 mod failing;
+mod flood;
 mod forming;
 mod harness;
 mod http;

@@ -6,6 +6,7 @@
 mod board;
 #[path = "../daemon/namespace.rs"]
 mod namespace;
+mod panic;
 mod pty;
 mod shell;
 mod top;

@@ -28,6 +28,16 @@ pub struct Pty {
 impl Pty {
     /// Starts a verb on a terminal of that size.
     pub fn start(args: &[&str], size: (u16, u16), variables: &[(&str, &str)]) -> Self {
+        Pty::start_program(env!("CARGO_BIN_EXE_roundel"), args, size, variables)
+    }
+
+    /// Starts any program on one.
+    pub fn start_program(
+        program: &str,
+        args: &[&str],
+        size: (u16, u16),
+        variables: &[(&str, &str)],
+    ) -> Self {
         let winsize = Winsize {
             ws_col: size.0,
             ws_row: size.1,
@@ -40,7 +50,7 @@ impl Pty {
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL", "setsid", "--ctty"])
-            .arg(env!("CARGO_BIN_EXE_roundel"))
+            .arg(program)
             .args(args)
             .env("ROUNDEL_NODE", ASKED)
             .env("TERM", "xterm-256color")
@@ -100,10 +110,15 @@ impl Pty {
         });
     }
 
+    /// The screen as it stands.
+    pub fn screen(&self) -> String {
+        screen(&self.shown())
+    }
+
     /// Waits until all of this stands on the screen.
     pub fn displays(&self, texts: &[&str]) {
         until("it is on the screen", || {
-            let screen = screen(&self.shown());
+            let screen = self.screen();
             match texts.iter().find(|text| !screen.contains(**text)) {
                 None => Ok(()),
                 Some(text) => Err(format!("{text:?} is not in\n{screen}")),

@@ -3,9 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::board::{ring, roundel};
+use crate::board::{Board, ring, roundel};
 use crate::namespace::alone;
 use crate::pty::Pty;
 
@@ -15,6 +16,30 @@ fn scripts_and_a_person_use_the_ring() {
         let _boards = ring();
         scripts();
         prompt();
+    });
+}
+
+/// Signals end the shell at its prompt and during a command, and the terminal is as before.
+#[test]
+fn the_shell_gives_the_terminal_back_when_a_signal_ends_it() {
+    alone(|| {
+        let _board = Board::start("attic", 38_400);
+        let state = tempfile::tempdir().expect("there is room");
+        let path = state.path().to_str().expect("a plain path");
+        for signal in [Signal::SIGTERM, Signal::SIGHUP] {
+            let mut shell = Pty::start(&["shell"], (100, 30), &[("XDG_STATE_HOME", path)]);
+            shell.shows(&["Ctrl-D ends", "attic> "]);
+            shell.types("put half a li");
+            shell.shows(&["half a li"]);
+            shell.signal(signal);
+            let (status, shown) = shell.ends();
+            assert!(status.success(), "{signal}: {status}");
+            let last = shown.rfind("\u{1b}[?2004").map(|at| &shown[at..]);
+            assert!(
+                last.is_none_or(|last| last.starts_with("\u{1b}[?2004l")),
+                "{shown:?}"
+            );
+        }
     });
 }
 

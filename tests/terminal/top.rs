@@ -41,6 +41,9 @@ fn the_ring_is_shown_live_and_the_terminal_is_given_back() {
         top.types("h");
         boards[1].kill();
         top.displays(&["cellar is absent", "2 of 3 boards present", "x  cellar"]);
+        boards[2].kill();
+        top.displays(&["roof is absent", "1 of 3 boards present"]);
+        // Nobody else is there to be asked.
         boards[0].kill();
         top.displays(&["NO ANSWER for", "trying again"]);
         boards[0].restart();
@@ -50,6 +53,35 @@ fn the_ring_is_shown_live_and_the_terminal_is_given_back() {
         assert!(status.success(), "{status}");
         assert!(shown.contains(COLOUR), "{shown:?}");
         assert_given_back(&shown);
+    });
+}
+
+#[test]
+fn another_board_is_asked_when_the_one_asked_goes_away() {
+    alone(|| {
+        let mut boards = ring();
+        let mut top = Pty::start(&["top"], (110, 36), &[]);
+        top.displays(&[
+            "seen from attic at 127.0.0.1:38400",
+            "3 of 3 boards present",
+        ]);
+        boards[0].kill();
+        top.displays(&[
+            "no answer: ",
+            "asking ",
+            "attic is absent",
+            "2 of 3 boards present",
+        ]);
+        // Whichever of the two it is, the last one is found from there.
+        let cellar = top.screen().contains("seen from cellar at 127.0.0.1:38401");
+        let (gone, last) = match cellar {
+            true => (1, "seen from roof at 127.0.0.1:38402"),
+            false => (2, "seen from cellar at 127.0.0.1:38401"),
+        };
+        boards[gone].kill();
+        top.displays(&[last, "1 of 3 boards present"]);
+        top.types("q");
+        assert!(top.ends().0.success());
     });
 }
 

@@ -11,6 +11,7 @@ use std::io::{BufRead, IsTerminal, Read, Write};
 use super::args::ClientArgs;
 use super::failure::{Failure, Kind};
 use super::out::Out;
+use super::terminal::{Ending, Settings};
 use crate::base::limit;
 
 mod known;
@@ -20,7 +21,7 @@ mod prompt;
 mod scan;
 mod session;
 
-use prompt::{Prompt, Typed};
+use prompt::{Person, Prompt, Typed};
 use scan::{Piece, Place, Splitter};
 use session::{After, Session};
 
@@ -172,7 +173,9 @@ fn unclosed(Place { line, column }: Place) -> Failure {
 }
 
 async fn interact(mut session: Session, json: bool, out: &mut Out) -> Result<(), Failure> {
-    let mut prompt = Prompt::new(session.methods())?;
+    let mut ending = Ending::new()?;
+    let _settings = Settings::keep()?;
+    let mut person = Person::new(Prompt::new(session.methods())?)?;
     if let Err(failure) = session.look_around().await {
         failure.coded().report(json);
     }
@@ -183,7 +186,11 @@ async fn interact(mut session: Session, json: bool, out: &mut Out) -> Result<(),
             Some(name) => format!("{name}> "),
             None => "roundel> ".to_owned(),
         };
-        let text = match prompt.read(&shown, session.names())? {
+        let typed = tokio::select! {
+            typed = person.read(shown, session.names()) => typed?,
+            () = ending.came() => return Ok(()),
+        };
+        let text = match typed {
             Typed::Text(text) => text,
             Typed::Nothing => continue,
             Typed::End => return Ok(()),
@@ -195,6 +202,7 @@ async fn interact(mut session: Session, json: bool, out: &mut Out) -> Result<(),
             let done = tokio::select! {
                 done = run_piece(&mut session, &piece, out) => done,
                 _ = tokio::signal::ctrl_c() => Err(interrupted()),
+                () = ending.came() => return Ok(()),
             };
             out.flush()?;
             match done {

@@ -1,4 +1,6 @@
 //! The prompt: a line editor with completion, and a history kept for the user alone.
+//!
+//! Reading a line blocks, so that a thread does it ([`Person`]) and signals are served meanwhile.
 
 use std::ffi::OsString;
 use std::fs::{DirBuilder, Permissions};
@@ -13,6 +15,7 @@ use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{CompletionType, Config, Context, Editor, Helper};
+use tokio::sync::mpsc;
 
 use super::scan::Splitter;
 use super::session::COMMANDS;
@@ -120,6 +123,41 @@ impl Prompt {
         });
         self.told(kept);
         Ok(Typed::Text(text))
+    }
+}
+
+/// A prompt with the person at it, on a thread of their own.
+pub struct Person {
+    asks: std::sync::mpsc::Sender<(String, Vec<String>)>,
+    typed: mpsc::UnboundedReceiver<Result<Typed, io::Error>>,
+}
+
+impl Person {
+    /// Nothing is asked yet. The thread ends with this, or with the program if somebody is asked.
+    ///
+    /// # Errors
+    /// What the system says when there can be no thread.
+    pub fn new(mut prompt: Prompt) -> Result<Self, io::Error> {
+        let (asks, asked) = std::sync::mpsc::channel::<(String, Vec<String>)>();
+        let (answers, typed) = mpsc::unbounded_channel();
+        std::thread::Builder::new().spawn(move || {
+            while let Ok((shown, names)) = asked.recv() {
+                if answers.send(prompt.read(&shown, names)).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Person { asks, typed })
+    }
+
+    /// As [`Prompt::read`]; one question at a time.
+    ///
+    /// # Errors
+    /// As [`Prompt::read`].
+    pub async fn read(&mut self, shown: String, names: Vec<String>) -> Result<Typed, io::Error> {
+        let gone = || io::Error::other("the prompt has ended");
+        self.asks.send((shown, names)).map_err(|_| gone())?;
+        self.typed.recv().await.unwrap_or_else(|| Err(gone()))
     }
 }
 

@@ -12,24 +12,21 @@ pub fn between(before: &Poll, after: &Poll) -> Vec<Said> {
     let mut changes = Vec::new();
     ring(before, after, &mut changes);
     boards(before, after, &mut changes);
-    health(before, after, &mut changes);
+    // Problems of another board are another's, and no change.
+    if before.node.hash == after.node.hash {
+        health(before, after, &mut changes);
+    }
     changes
 }
 
 fn ring(before: &Poll, after: &Poll, changes: &mut Vec<Said>) {
-    if before.node.hash != after.node.hash {
-        let name = shown(after.node.name.as_deref().unwrap_or("another board"));
-        changes.push(Said::new(
-            Tone::Warn,
-            format!("{name} answers at this address"),
-        ));
-    }
     let (was, is) = (&before.cluster.id, &after.cluster.id);
     if let (Some(_), Some(_), true) = (was, is, was != is) {
         let text = "the ring has another id: rings met and became one";
         changes.push(Said::new(Tone::Warn, text));
     }
-    if before.node.state != after.node.state {
+    let same = before.node.hash == after.node.hash;
+    if same && before.node.state != after.node.state {
         let text = format!("the board that is asked is {}", shown(&after.node.state));
         changes.push(Said::new(Tone::Plain, text));
     }

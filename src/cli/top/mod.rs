@@ -1,7 +1,8 @@
 //! `roundel top`: the ring live in a terminal.
 //!
-//! One batch of JSON-RPC each interval ([`poll`]), never two at a time; what is shown ([`model`],
-//! [`view`]) is apart from how it is drawn ([`draw`]). Without a terminal there is only `--json`.
+//! One batch of JSON-RPC each interval ([`poll`]), never two at a time, to another board of the
+//! ring when the one that is asked goes away ([`watched`]); what is shown ([`model`], [`view`]) is
+//! apart from how it is drawn ([`draw`]). Without a terminal there is only `--json`.
 //! The terminal is given back however the program ends, short of SIGKILL.
 
 use std::io::{IsTerminal, Write};
@@ -15,8 +16,9 @@ use tokio::sync::mpsc;
 use super::args::ClientArgs;
 use super::failure::Failure;
 use super::out::{Out, colours_wanted};
-use super::rpc::{Client, RpcError};
+use super::rpc::Client;
 use super::target;
+use super::terminal::{Ending, Settings};
 
 mod change;
 mod draw;
@@ -26,13 +28,16 @@ mod rate;
 #[cfg(test)]
 mod tests;
 mod view;
+mod watched;
 
 use draw::Screen;
 use model::Model;
-use poll::Poll;
+use watched::{Look, Watched};
 
 /// An answer comes within this: the slowest board's part of it, and the way.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(8);
+/// A board that did not answer is asked again after this, or sooner.
+const RETRY: Duration = Duration::from_secs(1);
 /// Times on the screen move this often.
 const REDRAW: Duration = Duration::from_secs(1);
 /// How often the thread that reads keys looks whether anybody still wants them.
@@ -57,7 +62,7 @@ pub struct Args {
 ///
 /// # Errors
 /// [`Failure`] of usage without a terminal and without `--json`; of the target; with `--json` of
-/// the calls. A board that does not answer is shown on the screen and asked again.
+/// the calls. A board that does not answer is shown on the screen and asked again, then another.
 pub async fn run(args: Args, out: &mut Out) -> Result<(), Failure> {
     let terminal = out.is_terminal && std::io::stdin().is_terminal();
     if !terminal && !args.client.json {
@@ -96,12 +101,9 @@ impl Drop for Terminal {
 }
 
 async fn watch(client: Client, interval: Duration) -> Result<(), Failure> {
-    let handler = |kind| {
-        signal(kind).map_err(|error| Failure::failed(format!("signals cannot be had: {error}")))
-    };
-    let mut terminate = handler(SignalKind::terminate())?;
-    let mut hangup = handler(SignalKind::hangup())?;
-    let mut interrupt = handler(SignalKind::interrupt())?;
+    let mut ending = Ending::new()?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let _settings = Settings::keep()?;
     let mut model = Model::new(client.address().to_string());
     let mut screen = Screen {
         colours: colours_wanted(),
@@ -109,8 +111,8 @@ async fn watch(client: Client, interval: Duration) -> Result<(), Failure> {
     };
     let started = Instant::now();
     let mut terminal = Terminal(ratatui::try_init()?);
-    let mut keys = keys();
-    let mut polls = polls(client, interval);
+    let mut keys = keys()?;
+    let mut looks = looks(Watched::new(client, ANSWER_TIME_MAX), interval);
     let mut redraw = tokio::time::interval(REDRAW);
     loop {
         let now = started.elapsed();
@@ -124,23 +126,26 @@ async fn watch(client: Client, interval: Duration) -> Result<(), Failure> {
                 },
                 None => return Ok(()),
             },
-            poll = polls.recv() => match poll {
-                Some(Ok(poll)) => model.answered(started.elapsed(), *poll),
-                Some(Err(error)) => model.lost(started.elapsed(), &error.to_string()),
+            look = looks.recv() => match look {
+                Some(Look::Answered(poll)) => model.answered(started.elapsed(), *poll),
+                Some(Look::Moved(to, poll)) => {
+                    model.moved(started.elapsed(), to.to_string(), *poll);
+                }
+                Some(Look::Lost(why)) => model.lost(started.elapsed(), &why),
                 None => return Err(Failure::failed("the board is no longer asked")),
             },
             _ = redraw.tick() => {}
-            _ = terminate.recv() => return Ok(()),
-            _ = hangup.recv() => return Ok(()),
+            () = ending.came() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
         }
     }
 }
 
 /// What the person types, from a thread: reading a terminal blocks.
-fn keys() -> mpsc::Receiver<std::io::Result<Event>> {
+fn keys() -> std::io::Result<mpsc::Receiver<std::io::Result<Event>>> {
     let (sender, receiver) = mpsc::channel(16);
-    std::thread::spawn(move || {
+    let reader = std::thread::Builder::new();
+    reader.spawn(move || {
         while !sender.is_closed() {
             let event = match event::poll(KEY_WAIT) {
                 Ok(false) => continue,
@@ -152,29 +157,25 @@ fn keys() -> mpsc::Receiver<std::io::Result<Event>> {
                 return;
             }
         }
-    });
-    receiver
+    })?;
+    Ok(receiver)
 }
 
-/// Asks the board each interval, counted from one answer to the next question.
-fn polls(mut client: Client, interval: Duration) -> mpsc::Receiver<Result<Box<Poll>, RpcError>> {
+/// Looks each interval, counted from one answer to the next question, and sooner when there was
+/// no answer.
+fn looks(mut watched: Watched, interval: Duration) -> mpsc::Receiver<Look> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
-        let mut every = false;
         loop {
-            let answers = poll::ask(&mut client, every).await;
-            let poll = answers.and_then(|answers| {
-                answers.read().map_err(|error| RpcError::Foreign {
-                    address: client.address(),
-                    status: 200,
-                    excerpt: error.to_string(),
-                })
-            });
-            every = poll.as_ref().is_ok_and(Poll::asks_every);
-            if sender.send(poll.map(Box::new)).await.is_err() {
+            let look = watched.look().await;
+            let wait = match look {
+                Look::Lost(_) => interval.min(RETRY),
+                Look::Answered(_) | Look::Moved(..) => interval,
+            };
+            if sender.send(look).await.is_err() {
                 return;
             }
-            tokio::time::sleep(interval).await;
+            tokio::time::sleep(wait).await;
         }
     });
     receiver

@@ -76,6 +76,16 @@ impl Model {
             }
             Link::Up => {}
         }
+        let known = self.poll.as_ref().map(|before| &before.node.hash);
+        if known.is_some_and(|known| *known != poll.node.hash) {
+            let name = shown(poll.node.name.as_deref().unwrap_or("another board"));
+            let text = format!("{name} answers at this address");
+            self.note(now, Said::new(Tone::Warn, text));
+        }
+        self.take(now, poll);
+    }
+
+    fn take(&mut self, now: Duration, poll: Poll) {
         if let Some(before) = &self.poll {
             for said in change::between(before, &poll) {
                 self.note(now, said);
@@ -83,6 +93,16 @@ impl Model {
         }
         self.rates.push(now, &poll.boards);
         self.poll = Some(poll);
+    }
+
+    /// Takes what another board of the ring answered, which is asked from now on at `address`.
+    pub fn moved(&mut self, now: Duration, address: String, poll: Poll) {
+        let name = poll.node.name.clone().unwrap_or_else(|| address.clone());
+        let text = format!("asking {} from now on", shown(&name));
+        self.note(now, Said::new(Tone::Warn, text));
+        self.address = address;
+        self.link = Link::Up;
+        self.take(now, poll);
     }
 
     /// Takes that it did not answer.

@@ -79,6 +79,40 @@ fn assert_says(screen: &str, texts: &[&str]) {
 }
 
 #[test]
+fn another_board_that_is_asked_is_told_and_its_problems_are_no_change() {
+    let mut model = Model::new("10.0.0.1:38400");
+    model.answered(second(0), poll(&three(), &json!({})));
+    model.lost(second(1), "connection refused");
+    let mut of_roof = poll(&three(), &json!({"problems": ["the card is worn out"]}));
+    of_roof.node.hash = "9".repeat(64);
+    of_roof.node.name = Some("roof".to_owned());
+    model.moved(second(2), "10.0.0.9:38400".to_owned(), of_roof.clone());
+    let screen = seen(&model, 2, (110, 36));
+    assert_says(
+        &screen,
+        &[
+            "seen from roof at 10.0.0.9:38400",
+            "asking roof from now on",
+            "wrong: the card is worn out",
+        ],
+    );
+    assert_eq!(
+        screen.matches("the card is worn out").count(),
+        1,
+        "{screen}"
+    );
+    assert!(!screen.contains("NO ANSWER"), "{screen}");
+    // Without a move it is another board at the same address.
+    of_roof.node.hash = "5".repeat(64);
+    of_roof.node.name = Some("cellar".to_owned());
+    model.answered(second(3), of_roof);
+    assert_says(
+        &seen(&model, 3, (110, 36)),
+        &["cellar answers at this address"],
+    );
+}
+
+#[test]
 fn a_ring_that_is_well_is_shown_with_its_picture() {
     let mut model = Model::new("10.0.0.1:38400");
     model.answered(second(1), poll(&three(), &json!({})));

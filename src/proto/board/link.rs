@@ -152,6 +152,12 @@ impl Board {
         self.settle(now);
     }
 
+    /// The board at the other end of a stream has proved who it is.
+    pub fn is_proved(&self, id: LinkId) -> bool {
+        let link = self.links.links.get(&id);
+        link.is_some_and(|link| matches!(link.state, State::Up(_)))
+    }
+
     /// Sends to a board, opening a link first when there is none.
     pub(super) fn send(&mut self, now: Now, to: &Id, message: &Message) {
         self.send_after(now, to, message, None);

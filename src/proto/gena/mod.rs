@@ -21,7 +21,7 @@
 //! [`Publisher::poll_timeout`]. Source: UDA 2.0 §4.1 (subscriptions), §4.3 (events).
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -73,6 +73,12 @@ pub enum Refused {
         max = limit::GENA_SUBSCRIPTIONS_MAX
     )]
     Full,
+    /// The subscriber's host has its share: one host does not keep the others out.
+    #[error(
+        "your host has {max} subscriptions, all that one may have; cancel one, or let one expire",
+        max = limit::GENA_SUBSCRIPTIONS_PER_SOURCE_MAX
+    )]
+    Crowded,
     /// The board is stopping.
     #[error("the board is stopping; subscribe to another")]
     Stopping,
@@ -131,6 +137,8 @@ struct Flight {
 #[derive(Debug)]
 struct Subscription {
     topic: Topic,
+    /// The host it was asked from, and where its events go.
+    source: IpAddr,
     callbacks: Vec<Callback>,
     expires: Time,
     /// When the first event is due; none once it was made.
@@ -261,6 +269,11 @@ impl Publisher {
         if callbacks.iter().any(|url| url.address().ip() != own) {
             return Err(Refused::Stranger);
         }
+        let taken = self.subscriptions.values();
+        let taken = taken.filter(|known| known.source == own).count();
+        if taken >= limit::GENA_SUBSCRIPTIONS_PER_SOURCE_MAX {
+            return Err(Refused::Crowded);
+        }
         if self.subscriptions.len() >= limit::GENA_SUBSCRIPTIONS_MAX {
             return Err(Refused::Full);
         }
@@ -278,6 +291,7 @@ impl Publisher {
         let seconds = timeout.seconds();
         let subscription = Subscription {
             topic,
+            source: own,
             callbacks: callbacks.iter().map(callback).collect(),
             expires: now + span(seconds),
             first_at: Some(now + limit::GENA_FIRST_DELAY),
@@ -440,7 +454,9 @@ impl Publisher {
     /// Panics when a bound is passed or a subscription contradicts itself.
     pub fn check_invariants(&self) {
         assert!(self.subscriptions.len() <= limit::GENA_SUBSCRIPTIONS_MAX);
+        let mut taken = BTreeMap::<IpAddr, usize>::new();
         for subscription in self.subscriptions.values() {
+            *taken.entry(subscription.source).or_default() += 1;
             assert!((1..=limit::GENA_CALLBACKS_MAX).contains(&subscription.callbacks.len()));
             assert!(subscription.queue.len() <= limit::GENA_QUEUE_MAX);
             assert!(subscription.failures < limit::GENA_FAILURES_MAX);
@@ -448,6 +464,8 @@ impl Publisher {
                 assert!(subscription.seq == 0 && subscription.queue.is_empty());
             }
         }
+        let most = taken.values().max().copied().unwrap_or_default();
+        assert!(most <= limit::GENA_SUBSCRIPTIONS_PER_SOURCE_MAX);
     }
 }
 

@@ -34,7 +34,11 @@ impl Bench {
     }
 
     fn ask(&mut self, topic: Topic, request: Request) -> Result<Granted, Refused> {
-        let from = SUBSCRIBER.parse().unwrap();
+        self.ask_from(SUBSCRIBER, topic, request)
+    }
+
+    fn ask_from(&mut self, from: &str, topic: Topic, request: Request) -> Result<Granted, Refused> {
+        let from = from.parse().unwrap();
         let ask = Ask {
             topic,
             from,
@@ -301,11 +305,34 @@ fn callback_keeps_the_zone_and_an_embedded_address_is_the_address() {
 #[test]
 fn thirty_two_subscriptions_are_all_and_an_ended_one_makes_room() {
     let mut bench = Bench::new();
-    let sids: Vec<_> = (0..32).map(|_| bench.subscribed(RING)).collect();
-    let callback = "<http://192.0.2.7:80/n>";
-    assert_eq!(bench.subscribe(RING, callback), Err(Refused::Full));
+    let mut of_host = |host: usize| {
+        let callback = format!("<http://192.0.2.{host}:80/n>");
+        let request = Request::subscribe(Fields {
+            nt: Some("upnp:event"),
+            callback: Some(&callback),
+            timeout: Some("Second-300"),
+            sid: None,
+        });
+        bench.ask_from(&format!("192.0.2.{host}:40000"), RING, request.unwrap())
+    };
+    let sids: Vec<_> = (0..32).map(|n| of_host(1 + n % 4).unwrap().sid).collect();
+    assert_eq!(of_host(5), Err(Refused::Full));
     bench.cancel(RING, &sids[9]).unwrap();
+    assert!(bench.subscribe(RING, "<http://192.0.2.7:80/n>").is_ok());
+    bench.publisher.check_invariants();
+}
+
+#[test]
+fn one_host_has_eight_subscriptions_at_most() {
+    let mut bench = Bench::new();
+    let sids: Vec<_> = (0..8).map(|n| bench.subscribed(n % 2)).collect();
+    let callback = "<http://192.0.2.7:81/other>";
+    assert_eq!(bench.subscribe(RING, callback), Err(Refused::Crowded));
+    // What it has can be renewed, and one that ended makes room.
+    bench.renew(1, &sids[1]).unwrap();
+    bench.cancel(RING, &sids[0]).unwrap();
     assert!(bench.subscribe(RING, callback).is_ok());
+    bench.publisher.check_invariants();
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod body;
 mod census;
 mod datagram;
 mod gate;
+mod memory;
 mod outgoing;
 
 use std::convert::Infallible;
@@ -29,14 +30,15 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nix::sys::socket::{MsgFlags, send};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
-pub use census::MemberSource;
+pub use census::{MemberSource, Place, Strangers};
 pub use datagram::{
     Asked, Outgoing, answer_datagram, handle_datagram, names_a_key, post_datagram, read_datagram,
 };
 pub use gate::Gate;
+pub use memory::Memory;
 
 use crate::base::endpoint::{IpAddr, SocketAddr};
 use crate::base::limit;
@@ -51,7 +53,14 @@ use census::Census;
 use outgoing::Outbound;
 
 /// A connection that speaks frames, nothing of it read yet.
-pub type FrameConnection = (TcpStream, SocketAddr);
+pub struct FrameConnection {
+    /// It.
+    pub stream: TcpStream,
+    /// The other end.
+    pub from: SocketAddr,
+    /// Its place among the strangers, to be held until the other end has proved who it is.
+    pub place: Place,
+}
 
 /// What a [`serve`] may be told besides its listener.
 #[derive(Clone)]
@@ -70,6 +79,10 @@ pub struct Options {
     pub tls: Option<Terminator>,
     /// Treats loopback like any other source; for tests of the limits.
     pub loopback_is_exempt: bool,
+    /// The strangers that are connected; clones of these options count together.
+    pub strangers: Strangers,
+    /// What requests and answers hold of the memory; clones share it.
+    pub memory: Arc<Memory>,
 }
 
 impl Options {
@@ -83,10 +96,15 @@ impl Options {
             connections_max: limit::CONNECTIONS_MAX,
             tls: None,
             loopback_is_exempt: true,
+            strangers: Strangers::default(),
+            memory: Arc::default(),
         }
     }
 }
 
+/// Why a request is not carried out.
+const STRANGERS_ARE_MANY: &str =
+    "too many requests of strangers are under way; try again in a moment";
 /// A body that is announced as longer is read only if it can be a member's.
 const UNREAD_BODY_BYTES_MIN: u64 = 16 * 1_024;
 /// Why a page gets no stream.
@@ -98,8 +116,6 @@ struct Shared<B> {
     service: Service<B>,
     options: Options,
     census: Census,
-    /// Bytes of bodies that may still be held, in KiB.
-    bodies: Semaphore,
 }
 
 /// Serves one listener until `shutdown` is true or its sender is gone.
@@ -115,12 +131,10 @@ pub async fn serve<B: Board>(
     options: Options,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let kib = limit::BODIES_BYTES_MAX / 1_024;
     let shared = Arc::new(Shared {
         service,
         census: Census::new(&options),
         options,
-        bodies: Semaphore::new(kib),
     });
     loop {
         let accepted = tokio::select! {
@@ -144,8 +158,38 @@ pub async fn serve<B: Board>(
         let (shared, frames) = (shared.clone(), frames.clone());
         let (posts, shutdown) = (posts.clone(), shutdown.clone());
         tokio::spawn(async move {
-            let _place = place;
-            connection(stream, from, shared, frames, posts, shutdown).await;
+            let deadline = Instant::now() + shared.options.header_time_max;
+            let first = first_byte(&stream, deadline);
+            let first = tokio::select! {
+                first = first => first,
+                () = place.leave() => return,
+            };
+            match first {
+                None => {}
+                Some(0x01 | 0x02) => hand_over(
+                    FrameConnection {
+                        stream,
+                        from,
+                        place,
+                    },
+                    &frames,
+                ),
+                Some(first) => {
+                    let place = Arc::new(place);
+                    let served = connection(
+                        stream,
+                        (first, deadline, from),
+                        place.clone(),
+                        shared,
+                        posts,
+                        shutdown,
+                    );
+                    tokio::select! {
+                        () = served => {}
+                        () = place.leave() => {}
+                    }
+                }
+            }
         });
     }
 }
@@ -206,22 +250,32 @@ struct Ends {
     secure: bool,
 }
 
-/// Tells by the first byte what a connection is, and serves it.
+/// The first byte a connection brings, left where it is; none when it brings none in time.
+async fn first_byte(stream: &TcpStream, deadline: Instant) -> Option<u8> {
+    let mut first = [0];
+    match timeout_at(deadline, stream.peek(&mut first)).await {
+        Ok(Ok(1)) => Some(first[0]),
+        _ => None,
+    }
+}
+
+fn hand_over(connection: FrameConnection, frames: &mpsc::Sender<FrameConnection>) {
+    let from = connection.from;
+    if frames.try_send(connection).is_err() {
+        tracing::debug!(%from, "a link was turned away: too many are being opened");
+    }
+}
+
+/// Serves a client; its first byte tells whether it speaks TLS.
 async fn connection<B: Board>(
     stream: TcpStream,
-    from: SocketAddr,
+    (first, deadline, from): (u8, Instant, SocketAddr),
+    place: Arc<Place>,
     shared: Arc<Shared<B>>,
-    frames: mpsc::Sender<FrameConnection>,
     posts: Option<mpsc::Sender<Post>>,
     shutdown: watch::Receiver<bool>,
 ) {
     let census = &shared.census;
-    let deadline = Instant::now() + shared.options.header_time_max;
-    let mut first = [0];
-    match timeout_at(deadline, stream.peek(&mut first)).await {
-        Ok(Ok(1)) => {}
-        _ => return,
-    }
     let Ok(local) = stream.local_addr().map(canonical) else {
         return;
     };
@@ -230,12 +284,7 @@ async fn connection<B: Board>(
         local,
         secure,
     };
-    match first[0] {
-        0x01 | 0x02 => {
-            if frames.try_send((stream, from)).is_err() {
-                tracing::debug!(%from, "a link was turned away: too many are being opened");
-            }
-        }
+    match first {
         HANDSHAKE_BYTE => {
             let Some(tls) = &shared.options.tls else {
                 return;
@@ -246,14 +295,17 @@ async fn connection<B: Board>(
             }
             prepare(&stream);
             match timeout_at(deadline, tls.accept(stream)).await {
-                Ok(Ok(channel)) => http(channel, ends(true), shared, posts, shutdown).await,
+                Ok(Ok(channel)) => {
+                    http(channel, (ends(true), place), shared, posts, shutdown).await
+                }
                 Ok(Err(error)) => tracing::debug!(%from, %error, "a TLS client was refused"),
                 Err(_) => tracing::debug!(%from, "a TLS client was too slow"),
             }
         }
         byte if byte.is_ascii_alphabetic() => {
             prepare(&stream);
-            http(Channel::Plain(stream), ends(false), shared, posts, shutdown).await;
+            let channel = Channel::Plain(stream);
+            http(channel, (ends(false), place), shared, posts, shutdown).await;
         }
         byte => tracing::trace!(%from, byte, "neither HTTP nor a frame"),
     }
@@ -268,7 +320,7 @@ fn prepare(stream: &TcpStream) {
 
 async fn http<B: Board>(
     channel: Channel,
-    ends: Ends,
+    (ends, place): (Ends, Arc<Place>),
     shared: Arc<Shared<B>>,
     posts: Option<mpsc::Sender<Post>>,
     mut shutdown: watch::Receiver<bool>,
@@ -277,14 +329,20 @@ async fn http<B: Board>(
     let told = shutdown.clone();
     let exchange = service_fn(move |request| {
         let (shared, posts, told) = (shared.clone(), posts.clone(), told.clone());
+        let place = place.clone();
         async move {
-            let (answer, whole) = exchange(request, ends, &shared, posts).await;
+            let _busy = place.busy();
+            let (answer, whole) = exchange(request, (ends, &place), &shared, posts).await;
             let (answer, body) = match answer.feed {
                 false => (answer, None),
                 true => match open_feed(&shared, told).await {
                     Some(body) => (answer, Some(body)),
                     None => (shared.service.refuse_with(503, FEED_IS_FULL), None),
                 },
+            };
+            let answer = match shared.options.memory.hold(answer, &place) {
+                Ok(answer) => answer,
+                Err(reason) => shared.service.refuse_with(503, reason),
             };
             telemetry::count_http(false, answer.status);
             Ok::<_, Infallible>(response(answer, body, whole))
@@ -315,7 +373,7 @@ async fn http<B: Board>(
 /// One request, its answer, and whether all of the request was read.
 async fn exchange<B: Board>(
     request: hyper::Request<Incoming>,
-    ends: Ends,
+    (ends, place): (Ends, &Place),
     shared: &Shared<B>,
     posts: Option<mpsc::Sender<Post>>,
 ) -> (Answer, bool) {
@@ -339,7 +397,7 @@ async fn exchange<B: Board>(
         grace: shared.options.header_time_max,
         bytes_per_second_min: shared.options.body_bytes_per_second_min,
     };
-    let read = body::read(incoming, &shared.bodies, pace);
+    let read = body::read(incoming, &shared.options.memory.share(place).bodies, pace);
     let (answer, whole) = match read.await {
         Ok(held) => {
             let request = Request {
@@ -356,7 +414,10 @@ async fn exchange<B: Board>(
                 secure: ends.secure,
                 transport: Transport::Tcp,
             };
-            (attend(request, shared).await, true)
+            match shared.options.memory.work(place, &request).await {
+                Some(_work) => (attend(request, shared).await, true),
+                None => (shared.service.refuse_with(503, STRANGERS_ARE_MANY), true),
+            }
         }
         Err(error) => (
             shared

@@ -28,8 +28,8 @@ const REOPENINGS_MAX: u32 = 3;
 const REOPENING_PAUSE: Duration = Duration::from_millis(100);
 /// A store that stopped for want of room looks for room no more often than this.
 const REVIVAL_INTERVAL: Duration = Duration::from_secs(1);
-/// Bytes of the medium are counted no more often than this.
-const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
+/// Bytes of the medium are counted no more often than this: it looks at every file of the store.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Takes batches until the handle is gone.
 pub(super) struct Committer {
@@ -46,6 +46,8 @@ pub(super) struct Committer {
     /// When it stopped for want of room.
     stopped_full: Option<Instant>,
     measured: Option<Instant>,
+    /// Something was written since.
+    measured_late: bool,
 }
 
 impl Committer {
@@ -67,6 +69,7 @@ impl Committer {
             failures_in_a_row: 0,
             stopped_full: None,
             measured: None,
+            measured_late: false,
         }
     }
 
@@ -94,7 +97,7 @@ impl Committer {
     fn next_batches(&mut self) -> Option<Vec<(StoreId, Batch)>> {
         let first = match self.carried.take() {
             Some(carried) => carried,
-            None => self.dequeue(self.queue.recv().ok()?),
+            None => self.next_batch()?,
         };
         let (mut writes, mut bytes) = group::size(&first.1);
         let mut batches = vec![first];
@@ -110,6 +113,21 @@ impl Committer {
             batches.push(next);
         }
         Some(batches)
+    }
+
+    /// Waits for a batch; counts the medium's bytes meanwhile if the last commits were not. An
+    /// idle store sleeps.
+    fn next_batch(&mut self) -> Option<(StoreId, Batch)> {
+        while self.measured_late {
+            let since = self.measured.map_or(MEASURE_INTERVAL, |at| at.elapsed());
+            let wait = MEASURE_INTERVAL.saturating_sub(since);
+            match self.queue.recv_timeout(wait) {
+                Ok(batch) => return Some(self.dequeue(batch)),
+                Err(mpsc::RecvTimeoutError::Timeout) => self.measure(),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        Some(self.dequeue(self.queue.recv().ok()?))
     }
 
     fn dequeue(&self, batch: (StoreId, Batch)) -> (StoreId, Batch) {
@@ -357,8 +375,10 @@ impl Committer {
             .measured
             .is_some_and(|at| at.elapsed() < MEASURE_INTERVAL)
         {
+            self.measured_late = true;
             return;
         }
+        self.measured_late = false;
         self.measured = Some(Instant::now());
         let medium = self
             .shared

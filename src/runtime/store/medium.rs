@@ -11,6 +11,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
@@ -30,6 +31,8 @@ const JOURNALS_BYTES_MAX: u64 = 64 * 1_024 * 1_024;
 const TREE_BATCH: usize = 1_024;
 /// Table files held open.
 const FILES_MAX: usize = 32;
+/// What `st_blocks` counts in (POSIX leaves it open, Linux says 512 everywhere).
+const BLOCK_BYTES: u64 = 512;
 /// What the format file begins with.
 const FORMAT_MARK: &str = "roundel store ";
 
@@ -93,6 +96,7 @@ pub enum OpenError {
 
 /// An open database. Dropping it closes it; every borrow of it must be gone by then.
 pub(super) struct Medium {
+    path: PathBuf,
     database: Database,
     pub items: Keyspace,
     pub metas: Keyspace,
@@ -135,6 +139,7 @@ impl Medium {
             items: database.keyspace("items", options).map_err(fail)?,
             metas: database.keyspace("metas", options).map_err(fail)?,
             database,
+            path: path.to_owned(),
         })
     }
 
@@ -150,9 +155,10 @@ impl Medium {
         self.database.persist(PersistMode::Buffer)
     }
 
-    /// Bytes on the medium, as far as tables and journals go.
+    /// Bytes that the store's files take of the medium, each of their blocks counted. fjall's own
+    /// figure leaves the journal out that is written to, which on a young board is all there is.
     pub fn disk_bytes(&self) -> u64 {
-        self.database.disk_space().unwrap_or(0)
+        taken_bytes(&self.path)
     }
 
     /// A note's bytes.
@@ -232,6 +238,26 @@ impl Medium {
         }
         (items, tombstones)
     }
+}
+
+/// Bytes of the blocks of everything below a directory. What is gone by the time it is looked at
+/// counts for nothing: the worker removes tables and journals meanwhile.
+fn taken_bytes(directory: &Path) -> u64 {
+    let mut bytes = 0;
+    let mut waiting = vec![directory.to_owned()];
+    while let Some(directory) = waiting.pop() {
+        let entries = fs::read_dir(directory).into_iter().flatten();
+        for entry in entries.filter_map(Result::ok) {
+            let Ok(facts) = entry.metadata() else {
+                continue;
+            };
+            bytes += facts.blocks() * BLOCK_BYTES;
+            if facts.is_dir() {
+                waiting.push(entry.path());
+            }
+        }
+    }
+    bytes
 }
 
 /// Checks the format file; none when there is no store yet.

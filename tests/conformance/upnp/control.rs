@@ -356,6 +356,29 @@ async fn action_that_is_not_there_is_401() {
 }
 
 #[tokio::test]
+async fn a_header_entry_that_must_be_understood_gets_its_fault() {
+    let board = board();
+    let body = envelope(service("ring"), "GetState", &[]);
+    let entry = |must: u8| {
+        let header = format!(
+            "<s:Header><t:Transaction xmlns:t=\"urn:t\" s:mustUnderstand=\"{must}\">5\
+             </t:Transaction></s:Header><s:Body>"
+        );
+        body.replace("<s:Body>", &header)
+    };
+    let fields = [
+        XML,
+        ("SOAPACTION", "\"urn:roundel-org:service:Ring:1#GetState\""),
+    ];
+    let ask = |body: String| request("POST", "/service/ring/control", &fields, &body);
+    let answer = board.service.handle(&ask(entry(1))).await;
+    let told = soap_body(&answer.body);
+    assert_eq!((answer.status, told.name.as_str()), (500, "Fault"));
+    assert_eq!(told.children[0].text, "s:MustUnderstand");
+    assert_eq!(board.service.handle(&ask(entry(0))).await.status, 200);
+}
+
+#[tokio::test]
 async fn what_is_no_soap_is_refused_before_it_is_read() {
     let board = board();
     let target = "/service/ring/control";

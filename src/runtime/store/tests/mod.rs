@@ -177,6 +177,41 @@ fn with_database(path: &Path, change: impl FnOnce(&Medium)) {
     change(&Medium::open(path).unwrap());
 }
 
+/// Bytes of the files below a directory, as `du` counts them.
+fn du(path: &Path) -> u64 {
+    let output = std::process::Command::new("du")
+        .args(["--summarize", "--block-size=1"])
+        .arg(path)
+        .output()
+        .expect("coreutils are there");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_young_store_says_what_its_files_take() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = Bench::open(dir.path());
+    let before = bench.store.status().disk_bytes;
+    assert!(before > 0, "the journal and the format file are there");
+    const VALUE_BYTES: usize = 200_000;
+    let value = format!("\"{}\"", "x".repeat(VALUE_BYTES));
+    bench.commit(vec![put("lamp", 1, &value)]).unwrap();
+    // The commit came soon after the last count: it is counted later, without another commit.
+    let deadline = std::time::Instant::now() + ANSWER_TIME_MAX;
+    while bench.store.status().disk_bytes < before + VALUE_BYTES as u64 {
+        let told = bench.store.status().disk_bytes;
+        assert!(std::time::Instant::now() < deadline, "{before} then {told}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    // `du` counts the directory itself as well.
+    let (told, taken) = (bench.store.status().disk_bytes, du(dir.path()));
+    assert!(
+        told <= taken && taken - told <= 64 * 1_024,
+        "{told} of {taken}"
+    );
+}
+
 #[test]
 fn newer_versions_win_and_older_ones_are_told_what_they_lost_to() {
     let temp = tempfile::tempdir().unwrap();
