@@ -285,9 +285,10 @@
 //!   74, fjall 1.7.
 //! - *SWIM by `foca`, told how late the loop wakes.* Rejected: one of our own, and heartbeats to
 //!   everybody.
-//! - *TLS is pinned, never trusted on first use: the certificate's key is the board's id.* Rejected:
-//!   an authority of the cluster, which a stolen card would carry, and a key of its own for TLS.
-//! - *The owner's hash is a file, not an item of the bucket*, which clients could read.
+//! - *TLS is pinned, never trusted on first use: the certificate's key is the board's id.*
+//!   Rejected: an authority of the cluster, which a stolen card would carry; a key for TLS alone.
+//! - *The owner's hash is a file on each board, sealed on its way to the next.* Rejected: an item
+//!   of the bucket, which clients can read.
 //! - *One port; the first byte tells HTTP from TLS from frames.* Rejected: a port each; more to
 //!   configure and to open in a firewall.
 //! - *The page is told by one feed for all its readers, made only while somebody reads.* Rejected:
