@@ -138,8 +138,13 @@ impl Browser {
         id.and_then(Value::as_str).expect("an element").to_owned()
     }
 
-    /// Clicks on an element where a person would.
+    /// Clicks on an element where a person would, who scrolls it out from under the page's head.
     pub fn click(&self, selector: &str) {
+        let scroll = format!(
+            "document.querySelector({selector:?}).scrollIntoView({{block: 'center', \
+             behavior: 'instant'}})"
+        );
+        self.run(&scroll);
         let path = format!("/element/{}/click", self.element(selector));
         self.command("POST", &path, &json!({}));
     }
