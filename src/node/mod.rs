@@ -26,12 +26,13 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::base::call::{Call, CallError, Event, Reply};
 use crate::base::endpoint::Name;
+use crate::base::hint::HintMac;
 use crate::base::id::Id;
 use crate::base::member::Life;
 use crate::base::rng::seeded;
 use crate::config::{Config, spoken_name};
 use crate::proto::board::{Board, Settings};
-use crate::proto::keyring::{KeptError, Origin};
+use crate::proto::keyring::{KeptError, Origin, hint_mac};
 use crate::runtime::certificate::Issuer;
 use crate::runtime::counters::{self, Counters};
 use crate::runtime::datadir::{self, DataDir, DataDirError};
@@ -48,7 +49,7 @@ use crate::runtime::store::{FreeSpaceLevels, OpenError, Options, Store};
 use crate::runtime::tls::{Terminator, TlsError};
 use crate::runtime::udp::Udp;
 use crate::security::identity::{Identity, IdentityError, Signer};
-use crate::service::caller::Entrance;
+use crate::service::caller::{Entrance, Keys};
 use crate::service::owner::Desk;
 use crate::service::web::PRESENTATION_PATH;
 use crate::service::{self, Facts, Publisher, Service, device};
@@ -506,6 +507,7 @@ impl Node {
             node: self.who.id,
             boot: counters.boot,
             bootid: counters.bootid,
+            hint: hint(&self.handle, &self.who.id, &self.config.cluster),
             name: self.who.name.clone(),
             description: self.who.description.clone(),
             listen: self.config.ssdp.listen,
@@ -525,6 +527,11 @@ impl Node {
         let discovery = discovery::start(settings, self.who.seed, notices, next_bootid)
             .map_err(system("the network interfaces cannot be watched"))?;
         self.addresses(&discovery.addresses());
+        tokio::spawn(announce_key(
+            self.handle.keys(),
+            self.discovery.clone(),
+            (self.who.id, self.config.cluster.clone()),
+        ));
         *self.discovery.write().expect("nobody panics with it") = Some(Arc::new(discovery));
         Ok(())
     }
@@ -725,6 +732,30 @@ fn send_outgoing(udp: &Udp, outgoing: http::Outgoing, from: SocketAddr) {
         && let Some(bytes) = http::post_datagram(&post)
     {
         udp.send(&bytes, post.to);
+    }
+}
+
+/// What announcements say of the key.
+fn hint(handle: &Handle, node: &Id, cluster: &Name) -> Option<HintMac> {
+    let keys = handle.keys().borrow().clone();
+    let keyring = keys.keyring.as_ref();
+    keyring.map(|keyring| hint_mac(&keyring.current, node, cluster))
+}
+
+/// Keeps announcements up to date with the key, for as long as there are any.
+async fn announce_key(
+    mut keys: watch::Receiver<Arc<Keys>>,
+    discovery: Discovering,
+    (node, cluster): (Id, Name),
+) {
+    while keys.changed().await.is_ok() {
+        let current = keys.borrow_and_update().clone();
+        let keyring = current.keyring.as_ref();
+        let mac = keyring.map(|keyring| hint_mac(&keyring.current, &node, &cluster));
+        match &*discovery.read().expect("nobody panics with it") {
+            Some(discovery) => discovery.set_hint(mac),
+            None => return,
+        }
     }
 }
 
