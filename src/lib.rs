@@ -78,7 +78,7 @@
 //!
 //! ```text
 //! base/      id (points, intervals)  cell (grain of placement)  tree (hash tree)  item  version
-//!            member  call  store  hint  endpoint  time  rng  limit
+//!            member  call  access (who may what)  store  hint  endpoint  time  rng  limit
 //! wire/      frame (framing)  peer (messages between boards)  httpu  ssdp/  xml  description
 //!            scpd  soap  gena  jsonrpc/
 //! security/  identity  key  hmac  hkdf  rnd1 (signed calls)  token  window
@@ -98,7 +98,8 @@
 //!                 partial/ (Zave's Chord)
 //! service/   rpc (one document)  method/ (the table)  destination (other boards)  chord (ring
 //!            messages)  device/ (UPnP's table of actions)  control (SOAP)  subscribe (GENA)
-//!            caller (who asks)  retry (runs once)  guard (refusals)  route  health  failure (errors → codes)  journal (what happened)
+//!            caller (who asks)  retry (runs once)  guard (refusals)  route  health
+//!            failure (errors → codes)  journal (what happened)
 //!            web/ (the page: document, feed, assets/)
 //! runtime/   driver  stream  udp  http/  discovery/  gena (events)  store/ (flash)  link (netlink)
 //!            datadir  identity  counters  client  probe (doctor)
@@ -187,8 +188,8 @@
 //! - *A repeated request is known by session and id, and only while no other came under that id.*
 //!   Rejected: the repeated number, since every captured message must be refused; and ids alone, by
 //!   which a client that always sends the same id would lose writes.
-//! - *In a keyed cluster a stranger over UDP is sent no more bytes than it sent: an answer shrinks to
-//!   413, then to a bare status, then to nothing.* Rejected: rate limits alone, which halve a
+//! - *In a keyed cluster a stranger over UDP is sent no more bytes than it sent: an answer shrinks
+//!   to 413, then to a bare status, then to nothing.* Rejected: rate limits alone, which halve a
 //!   reflected flood and do not end it.
 //! - *SOAP, which has no credentials, changes nothing unless the configuration says so.*
 //!

@@ -1,8 +1,8 @@
 //! Where the node's keys and its access state come from, and what callers are judged by.
 //!
-//! A key is that of the file the configuration names, else `cluster.key` in the data directory, else
-//! the one in the keyring. A board without any draws one and pairs, and its cluster trusts the LAN
-//! until the owner confirms the key.
+//! A key is that of the file the configuration names, else `cluster.key` in the data directory,
+//! else the one in the keyring. A board without any draws one and pairs, and its cluster trusts the
+//! LAN until the owner confirms the key.
 
 use std::io::Read;
 use std::net::IpAddr;

@@ -24,6 +24,7 @@ use serde_json::value::RawValue;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use crate::base::access::Access;
 use crate::base::call::{Call, CallError, Event, Reply};
 use crate::base::endpoint::Name;
 use crate::base::hint::HintMac;
@@ -557,8 +558,14 @@ impl Node {
         }
         let (name, id, cluster) = (&self.who.name, &self.who.id, &self.config.cluster);
         tracing::info!(%name, %id, endpoint = %self.who.endpoint, %cluster, "serving");
-        if self.config.bind_addr.is_none() && self.config.interfaces.is_empty() {
-            tracing::info!("no key is set: whoever is on this LAN can join and write");
+        match self.handle.keys().borrow().access {
+            Access::Keyed => {}
+            Access::Provisional => {
+                tracing::info!("no key is set: whoever is on this LAN can read and write");
+            }
+            Access::Open => {
+                tracing::warn!("open = true: whoever is on this LAN can join, read and write");
+            }
         }
         if !self.owner.is_claimed()
             && let Ok(code) = self.owner.code()

@@ -34,16 +34,22 @@ fn text<'a>(answer: &'a Value, name: &str) -> &'a str {
         .unwrap_or_else(|| panic!("{name} in {answer}"))
 }
 
-#[test]
-fn every_action_succeeds_with_good_arguments() {
-    let lab = Lab::new("cp-actions", 3);
+/// Two boards of one ring that carry out every action.
+fn ring_of_two(lab: &Lab) -> (Node<'_>, Node<'_>) {
     for name in ["n1", "n2"] {
-        allow_writes(&lab, name);
+        allow_writes(lab, name);
     }
-    let (node, other) = (Node::start(&lab, 0), Node::start(&lab, 1));
+    let (node, other) = (Node::start(lab, 0), Node::start(lab, 1));
     let ids = [node.id.clone(), other.id.clone()];
     let look = || node.sees_ring(&ids).and(other.sees_ring(&ids));
     crate::wait::until("a ring of two", crate::client::PATIENCE, look);
+    (node, other)
+}
+
+#[test]
+fn every_action_succeeds_with_good_arguments() {
+    let lab = Lab::new("cp-actions", 3);
+    let (node, other) = ring_of_two(&lab);
     // On the board itself: from elsewhere on the LAN nobody may change the ring.
     let (board, url) = (lab.board(0), location(&node));
     let other_at = format!("Sponsor={}", other.endpoint());

@@ -1,7 +1,7 @@
 //! `roundel key token`: makes a token from the cluster's key; no board is asked.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
@@ -12,6 +12,9 @@ use crate::cli::failure::Failure;
 use crate::cli::out::Out;
 use crate::cli::run::data_default;
 use crate::proto::clock::hybrid::UNSET_BELOW_MS;
+use crate::proto::keyring::Kept;
+use crate::runtime::keyring;
+use crate::security::key::ClusterKey;
 use crate::security::token::Token;
 
 /// Arguments of `roundel key token`.
@@ -28,7 +31,7 @@ pub struct Args {
     /// For how long: 45m, 12h, 30d or never.
     #[arg(long, value_name = "TIME", default_value = "30d", value_parser = expiry)]
     expires: Expiry,
-    /// The file with the cluster's key [default: cluster.key in the data directory].
+    /// The file with the cluster's key [default: the one the board of the data directory has].
     #[arg(long = "key", value_name = "FILE", env = "ROUNDEL_KEY_FILE")]
     key_file: Option<PathBuf>,
     /// The data directory of a board with the key [default: as `roundel run`].
@@ -72,12 +75,10 @@ fn expiry(text: &str) -> Result<Expiry, String> {
 /// # Errors
 /// [`Failure`] of usage without a key, or with a clock that is not set.
 pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
-    let own = || args.data.clone().or_else(data_default).unwrap_or_default();
-    let path = args
-        .key_file
-        .clone()
-        .unwrap_or_else(|| own().join("cluster.key"));
-    let key = key(&path)?;
+    let key = match &args.key_file {
+        Some(path) => key(path)?,
+        None => own_key(&args.data.clone().or_else(data_default).unwrap_or_default())?,
+    };
     let scope = Scope::from_word(&args.scope).expect("clap takes the words of scopes alone");
     let expires = match args.expires {
         Expiry::Never => None,
@@ -95,6 +96,21 @@ pub fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
         false => writeln!(out, "{token}")?,
     }
     Ok(())
+}
+
+/// The key that the board with that data directory signs with, or the one it is to import.
+fn own_key(data: &Path) -> Result<ClusterKey, Failure> {
+    let path = data.join("keyring");
+    let next = "make tokens where the cluster's key is: --key FILE, or --data DIR as its owner";
+    let text =
+        keyring::read_text(&path).map_err(|error| Failure::usage(error.to_string(), next))?;
+    let Some(text) = text else {
+        return key(&data.join("cluster.key"));
+    };
+    match Kept::from_text(&text) {
+        Ok(kept) => Ok(kept.keyring.current),
+        Err(error) => Err(Failure::usage(format!("{}: {error}", path.display()), next)),
+    }
 }
 
 /// The time since 1970.
