@@ -541,10 +541,16 @@ impl Node {
         use std::io::Write;
         let mut out = std::io::stdout();
         // A reader that is gone is no reason to stop.
+        let keys = self.handle.keys().borrow().clone();
+        let key = keys.keyring.as_ref().map(|keyring| keyring.current.kid());
+        let key = key.map_or_else(|| "none".to_owned(), |kid| kid.to_string());
         let _ = writeln!(
             out,
-            "ready name={} id={} http=http://{}",
-            self.who.name, self.who.id, self.who.endpoint
+            "ready name={} id={} http=http://{} access={} key={key}",
+            self.who.name,
+            self.who.id,
+            self.who.endpoint,
+            keys.access.as_str()
         );
         let _ = out.flush();
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
