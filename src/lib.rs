@@ -35,11 +35,12 @@
 //! - **Inputs** are commands, each with the time: `handle_opened` and `handle_open_failed` (the
 //!   store), `handle_hint` (discovery), `handle_link` and `handle_datagram` (other boards),
 //!   `handle_call` and `handle_relayed` (the service), `handle_loaded` and `handle_stored` (answers
-//!   of the store), `handle_endpoint`, `handle_lag`, `handle_stop` and `handle_timeout`. An input
+//!   of the store), `handle_keyring` (its file is written), `handle_endpoint`, `handle_lag`, `handle_stop` and `handle_timeout`. An input
 //!   never fails: what is wrong in it is counted, answered or dropped.
 //! - **Outputs** wait in queues ([`proto::board::Outbox`]). After any input the driver drains
-//!   `poll_store`, `poll_load`, `poll_link`, `poll_transmit`, `poll_reply`, `poll_relayed` and
-//!   `poll_event`, then sleeps until `poll_timeout`.
+//!   `poll_store`, `poll_load`, `poll_link`, `poll_transmit` (each through `seal` as it goes),
+//!   `poll_keyring`, `poll_reply`, `poll_relayed` and `poll_event`, then sleeps until
+//!   `poll_timeout`.
 //! - **Persist before send.** A [`Transmit`](proto::board::Transmit) says in `after` which store it
 //!   must follow; the driver holds it until that store has returned and drops it if that failed.
 //!   Everything else flows at once, so a slow card never delays the answer to a probe and so never
@@ -61,7 +62,7 @@
 //! |---|---|---|---|
 //! | L0 | [`base`] | values all layers share: ids, items, calls, limits | any other layer |
 //! | L1 | [`wire`] | bytes to valid types and back | state, time |
-//! | L1 | [`security`] | primitives: the identity key | what they protect |
+//! | L1 | [`security`] | primitives: keys, tags, seals | what they protect |
 //! | L1 | [`telemetry`] | counters anyone may name | who reads them |
 //! | L1 | [`config`] | the configuration, written and checked | files, the environment |
 //! | L2 | [`proto`] | the machines | sockets, files, clocks, entropy |
@@ -81,7 +82,8 @@
 //!            member  call  access (who may what)  store  hint  endpoint  time  rng  limit
 //! wire/      frame (framing)  peer (messages between boards)  httpu  ssdp/  xml  description
 //!            scpd  soap  gena  jsonrpc/
-//! security/  identity  certificate  password  key  hmac  hkdf  rnd1 (signed calls)  token  window
+//! security/  identity  certificate  password  key  hmac  hkdf  seal  rnd1 (signed calls)  token
+//!            window
 //! telemetry/  counters, operation config/  file  valid  spoken
 //! proto/
 //!   board/        the composite: membership/ (found, join, merge, leave, forget), operation/
@@ -90,8 +92,8 @@
 //!                 link (streams and hellos), scan, pointers (lookups),
 //!                 routing (mode partial: the machine's questions carried, joins, lookups),
 //!                 overview (what it says of itself), outbox; world, scenario*: its tests
-//!   ssdp/         advertiser  searcher  cache         session/      the hello
-//!   owner/        claim, sessions, attempts
+//!   ssdp/         advertiser  searcher  cache         session/      hello, links, datagrams
+//!   keyring/      which keys, whose, for whom         owner/        claim, sessions, attempts
 //!   gena/         subscriptions to events             admission/    signed calls: genuine, new
 //!   roster/       who belongs, a CRDT                 detector/     SWIM, votes: who is there
 //!   placement/    roster → copies of a key            replication/  one write or read: decided
@@ -104,7 +106,7 @@
 //!            web/ (the page: document, feed, assets/)
 //! runtime/   driver  stream  udp  http/  tls  certificate  owner (its file)  discovery/
 //!            gena (events)  store/ (flash)  link (netlink)  allocator
-//!            datadir  identity  counters  client  probe (doctor)
+//!            datadir  identity  keyring  counters  client  probe (doctor)
 //! node/      mod (start, serve, stop)  bind  event  registry
 //! cli/       run  demo/  put  get  remove  list  status  ring  nodes  call  search  join  leave
 //!            top/ (poll → model → view → draw)  shell/ (scan → parse → session; prompt)
@@ -136,6 +138,8 @@
 //! - A tombstone is collected only when no board of the roster holds anything older.
 //! - A stamp is never drawn twice, also across power cuts: the high-water mark is in each commit.
 //! - Discovery only hints: nothing is believed of a board whose signed hello was not verified.
+//! - No payload of a link or datagram is parsed before its tag has been checked, and none is accepted
+//!   twice. A cluster's key leaves a board sealed for another, or by its owner's hand.
 //! - A value leaves as the bytes it came in.
 //! - No input from the network makes a board panic, grow without bound or fall silent.
 //! - With nothing asked and nobody coming or going nothing is written to flash.
@@ -194,6 +198,30 @@
 //!   to 413, then to a bare status, then to nothing.* Rejected: rate limits alone, which halve a
 //!   reflected flood and do not end it.
 //! - *SOAP, which has no credentials, changes nothing unless the configuration says so.*
+//!
+//! **Keys between boards**
+//!
+//! - *Every board has a key from its first start: one that is given none draws one, and boards whose
+//!   windows are open tell each other theirs, sealed, until one has taken precedence.* So two rings
+//!   that meet merge their keys by the same rule. Rejected: boards without a key, which the founder
+//!   gives one; founding, joining and merging would each have a case without tags.
+//! - *A link whose boards hold no key in common carries sealed keys only and is no link to the ring:
+//!   membership never sees it.*
+//! - *An open cluster has a key that everybody knows.* Rejected: frames without tags; a second path
+//!   through every machine, to be tested apart.
+//! - *Keys are sealed to an X25519 share that the signed hello carries, of this start of the board.*
+//!   Rejected: to the P-256 identity, by which a card that is stolen later opens what was recorded.
+//! - *Frames get their sequence when they leave ([`Board::seal`](proto::board::Board::seal)).* A frame
+//!   that waits for the store is overtaken by others. Rejected: a window on streams.
+//! - *Sessions of datagrams have no handshake: they hang on lives, which signed hellos and rosters
+//!   tell; one count numbers what a board sends to all.* Rejected: a first message that makes a
+//!   session, since it can be repeated; and a count for each receiver, which a restart forgets.
+//! - *What tells paired boards from an attacker's is the key's name (64 bits) and the number of
+//!   boards.* Rejected: six digits of the key; whoever founds one of two rings and joins the other
+//!   tries keys until the digits agree, in seconds, however the exchange of two boards is ordered.
+//! - *A member that missed a rotation is let in by its identity and its place in the roster.* An
+//!   owner's authority over rotations is not built: a card that is stolen can offer a key to a board
+//!   that was away when it was revoked, before the others do.
 //!
 //! **Ring and placement**
 //!
@@ -304,9 +332,8 @@
 //!   `proto/board` does these over a roster that all boards share, and leaves them off there.
 //! - *Consensus and strong operations*: `proto/consensus`, joined in `proto/board`; `Consistency`
 //!   in [`base::call`] grows.
-//! - *Cluster keys, a MAC on frames*: `security`, and `proto/session` for the hello;
-//!   `service/guard.rs` refuses; `Scope` in the method table says who may do what, and
-//!   `service/control.rs` asks it where SOAP may do less (`upnp.write`).
+//! - *Joining by a one-time code* (SPAKE2): `proto/keyring` has the admission, `board/key` the link
+//!   that carries sealed keys only.
 //! - *Scripts, routes, timers*: a layer `script` between `proto` and `service`; the worker process
 //!   in `runtime`.
 //! - *Other encodings, S3*: `wire` for the bytes, `service` for the meaning.

@@ -18,7 +18,7 @@ const CONFIG_BYTES_MAX: u64 = 1_024 * 1_024;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Needs no configuration: the board finds the others of its cluster on the LAN and joins them. It \
-prints one line, `ready name=… id=… http=http://ADDR:PORT`, once it serves; logs go to standard \
+prints one line, `ready name=… id=… http=http://ADDR:PORT …`, once it serves; logs go to standard \
 error (RUST_LOG=debug for more). SIGTERM makes it hand over and leave.")]
 pub struct Args {
     /// Read this TOML file; flags override it.

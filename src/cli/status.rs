@@ -95,8 +95,8 @@ fn access(state: &ClusterState, paint: Paint) -> Option<String> {
     Some(match state.cluster.access.as_deref()? {
         "keyed" => paint.good("keyed: strangers may read, and nothing else"),
         "provisional" => paint.warn(
-            "provisional: whoever is on this LAN may read and write, until the boards have a key \
-             of yours (`roundel key new`)",
+            "provisional: whoever is on this LAN may read and write; compare the key that `roundel \
+             key show` names on each board, then `roundel key confirm`",
         ),
         "open" => paint.bad("open: whoever is on this LAN may join, read and write"),
         other => shown(other),

@@ -28,13 +28,14 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use crate::base::access::Access;
 use crate::base::call::{Call, CallError, Event, Reply};
 use crate::base::endpoint::Name;
+use crate::base::hint::HintMac;
 use crate::base::id::Id;
 use crate::base::member::Life;
 use crate::base::owner::Credential;
 use crate::base::rng::seeded;
 use crate::config::{Config, spoken_name};
 use crate::proto::board::{Board, Settings};
-use crate::proto::keyring::Origin;
+use crate::proto::keyring::{Origin, hint_mac};
 use crate::runtime::allocator;
 use crate::runtime::certificate::Issuer;
 use crate::runtime::counters::{self, Counters};
@@ -53,7 +54,7 @@ use crate::runtime::store::{FreeSpaceLevels, Options, Store};
 use crate::runtime::tls::Terminator;
 use crate::runtime::udp::Udp;
 use crate::security::identity::{Identity, Signer};
-use crate::service::caller::Entrance;
+use crate::service::caller::{Entrance, Keys};
 use crate::service::owner::Desk;
 use crate::service::web::PRESENTATION_PATH;
 use crate::service::{self, Facts, Publisher, Service, device};
@@ -424,6 +425,7 @@ impl Node {
             node: self.who.id,
             boot: counters.boot,
             bootid: counters.bootid,
+            hint: hint(&self.handle, &self.who.id, &self.config.cluster),
             name: self.who.name.clone(),
             description: self.who.description.clone(),
             listen: self.config.ssdp.listen,
@@ -443,6 +445,11 @@ impl Node {
         let discovery = discovery::start(settings, self.who.seed, notices, next_bootid)
             .map_err(system("the network interfaces cannot be watched"))?;
         self.addresses(&discovery.addresses());
+        tokio::spawn(announce_key(
+            self.handle.keys(),
+            self.discovery.clone(),
+            (self.who.id, self.config.cluster.clone()),
+        ));
         *self.discovery.write().expect("nobody panics with it") = Some(Arc::new(discovery));
         Ok(())
     }
@@ -451,10 +458,16 @@ impl Node {
         use std::io::Write;
         let mut out = std::io::stdout();
         // A reader that is gone is no reason to stop.
+        let keys = self.handle.keys().borrow().clone();
+        let key = keys.keyring.as_ref().map(|keyring| keyring.current.kid());
+        let key = key.map_or_else(|| "none".to_owned(), |kid| kid.to_string());
         let _ = writeln!(
             out,
-            "ready name={} id={} http=http://{}",
-            self.who.name, self.who.id, self.who.endpoint
+            "ready name={} id={} http=http://{} access={} key={key}",
+            self.who.name,
+            self.who.id,
+            self.who.endpoint,
+            keys.access.as_str()
         );
         let _ = out.flush();
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -670,6 +683,30 @@ async fn tell_owner(mut changes: watch::Receiver<Option<Credential>>, handle: Ha
         let kept = changes.borrow_and_update().clone();
         if let Some(credential) = kept {
             handle.set_owner(credential);
+        }
+    }
+}
+
+/// What announcements say of the key.
+fn hint(handle: &Handle, node: &Id, cluster: &Name) -> Option<HintMac> {
+    let keys = handle.keys().borrow().clone();
+    let keyring = keys.keyring.as_ref();
+    keyring.map(|keyring| hint_mac(&keyring.current, node, cluster))
+}
+
+/// Keeps announcements up to date with the key, for as long as there are any.
+async fn announce_key(
+    mut keys: watch::Receiver<Arc<Keys>>,
+    discovery: Discovering,
+    (node, cluster): (Id, Name),
+) {
+    while keys.changed().await.is_ok() {
+        let current = keys.borrow_and_update().clone();
+        let keyring = current.keyring.as_ref();
+        let mac = keyring.map(|keyring| hint_mac(&keyring.current, &node, &cluster));
+        match &*discovery.read().expect("nobody panics with it") {
+            Some(discovery) => discovery.set_hint(mac),
+            None => return,
         }
     }
 }

@@ -42,6 +42,7 @@ pub mod client;
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -111,11 +112,18 @@ pub struct Canonical<'a> {
 impl Canonical<'_> {
     /// The bytes that are authenticated.
     pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = self.head();
+        bytes.extend_from_slice(&self.tail());
+        bytes
+    }
+
+    /// All fields up to the host.
+    fn head(&self) -> Vec<u8> {
         let (direction, from, to) = match self.status {
             None => ("request", &self.session, &self.board),
             Some(_) => ("answer", &self.board, &self.session),
         };
-        let fields: [&[u8]; 13] = [
+        let fields: [&[u8]; 11] = [
             SCHEME.as_bytes(),
             self.carriage.as_str().as_bytes(),
             direction.as_bytes(),
@@ -127,18 +135,12 @@ impl Canonical<'_> {
             self.method.as_bytes(),
             self.target.as_bytes(),
             self.host.as_bytes(),
-            self.content_type.as_bytes(),
-            &self.digest,
         ];
-        let status = self.status.map(u16::to_be_bytes);
-        let bytes: usize = fields.iter().map(|field| 4 + field.len()).sum();
-        let mut out = Vec::with_capacity(bytes + 6);
-        for field in fields.into_iter().chain(status.as_ref().map(|s| &s[..])) {
-            let length = u32::try_from(field.len()).expect("a head is at most 16 KiB");
-            out.extend_from_slice(&length.to_be_bytes());
-            out.extend_from_slice(field);
-        }
-        out
+        prefixed(fields.into_iter())
+    }
+
+    fn tail(&self) -> Vec<u8> {
+        tail(self.content_type, &self.digest, self.status)
     }
 
     /// The tag of the message under the key of its direction.
@@ -157,6 +159,25 @@ impl Canonical<'_> {
             Some(_) => &keys.answer,
         }
     }
+}
+
+/// The fields after the host.
+fn tail(content_type: &str, digest: &[u8; 32], status: Option<u16>) -> Vec<u8> {
+    let status = status.map(u16::to_be_bytes);
+    let fields: [&[u8]; 2] = [content_type.as_bytes(), digest];
+    prefixed(fields.into_iter().chain(status.as_ref().map(|it| &it[..])))
+}
+
+/// The fields, each after its length.
+fn prefixed<'a>(fields: impl Iterator<Item = &'a [u8]> + Clone) -> Vec<u8> {
+    let bytes = fields.clone().map(|field| 4 + field.len()).sum();
+    let mut out = Vec::with_capacity(bytes);
+    for field in fields {
+        let length = u32::try_from(field.len()).expect("a head is at most 16 KiB");
+        out.extend_from_slice(&length.to_be_bytes());
+        out.extend_from_slice(field);
+    }
+    out
 }
 
 /// The keys of a client's session, one for each direction, made ready once.
@@ -178,6 +199,39 @@ impl SessionKeys {
         SessionKeys {
             request: of(b"request"),
             answer: of(b"answer"),
+        }
+    }
+}
+
+/// An answer that is not made yet: what its tag binds of the request.
+#[derive(Debug)]
+pub struct Awaited {
+    keys: Arc<SessionKeys>,
+    /// Its canonical form up to the host.
+    head: Vec<u8>,
+    seq: u64,
+}
+
+impl Awaited {
+    /// The answer to a request that was found genuine.
+    pub fn new(request: &Canonical<'_>, keys: Arc<SessionKeys>) -> Self {
+        let answer = Canonical {
+            status: Some(0),
+            ..*request
+        };
+        Awaited {
+            keys,
+            head: answer.head(),
+            seq: request.seq,
+        }
+    }
+
+    /// Proves the answer, as it is sent.
+    pub fn proof(&self, status: u16, content_type: &str, body: &[u8]) -> Proof {
+        let tail = tail(content_type, &body_digest(body), Some(status));
+        Proof {
+            seq: self.seq,
+            mac: self.keys.answer.tag(&[&self.head, &tail]),
         }
     }
 }

@@ -214,17 +214,9 @@ impl<B: Board> Service<B> {
         let admission = self.shared.admission.lock();
         let mut admission = admission.unwrap_or_else(PoisonError::into_inner);
         match admission.admit(now, keyring, &shown, &asked, digest) {
-            Ok(session_keys) => Ok(Visitor {
+            Ok(awaited) => Ok(Visitor {
                 caller: Caller::Member,
-                seal: Some(Arc::new(Seal {
-                    keys: session_keys,
-                    board: *self.facts().id.as_bytes(),
-                    shown,
-                    carriage: asked.carriage,
-                    method: request.method.clone(),
-                    target: request.target.clone(),
-                    host: asked.host.to_owned(),
-                })),
+                seal: Some(Arc::new(Seal { awaited, shown })),
             }),
             Err(_) => refuse(401, NOT_VALID),
         }

@@ -9,9 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::base::endpoint::SocketAddr;
-use crate::security::rnd1::{
-    Canonical, Carriage, Credentials, Party, Proof, SessionKeys, body_digest,
-};
+use crate::security::rnd1::{Awaited, Credentials, Party};
 
 pub use super::address::Transport;
 
@@ -181,13 +179,8 @@ pub struct Answer {
 /// What the answer to a genuine request is proved with, once the answer is known to the last byte.
 #[derive(Debug)]
 pub struct Seal {
-    pub(super) keys: Arc<SessionKeys>,
-    pub(super) board: Party,
+    pub(super) awaited: Awaited,
     pub(super) shown: Credentials,
-    pub(super) carriage: Carriage,
-    pub(super) method: String,
-    pub(super) target: String,
-    pub(super) host: String,
 }
 
 impl PartialEq for Seal {
@@ -204,26 +197,10 @@ impl Seal {
 
     /// The value of [`Seal::FIELD`] for an answer as it is sent; the body is empty for HEAD.
     pub fn proof(&self, status: u16, content_type: &str, body: &[u8]) -> String {
-        let mac = Canonical {
-            carriage: self.carriage,
-            kid: self.shown.kid,
-            session: self.shown.session,
-            board: self.board,
-            boot: self.shown.boot,
-            seq: self.shown.seq,
-            method: &self.method,
-            target: &self.target,
-            host: &self.host,
-            content_type,
-            digest: body_digest(body),
-            status: Some(status),
-        }
-        .tag(&self.keys);
-        let seq = self.shown.seq;
-        Proof { seq, mac }.to_string()
+        self.awaited.proof(status, content_type, body).to_string()
     }
 
-    /// The session and the ids of requests of it.
+    /// The session of the request.
     pub(super) fn session(&self) -> Party {
         self.shown.session
     }

@@ -25,6 +25,7 @@ fn id(number: usize) -> Id {
 
 fn settings(number: usize) -> Settings {
     Settings {
+        hint: None,
         interfaces: vec!["eth0".to_owned()],
         ipv6: false,
         http_port: 38_400,

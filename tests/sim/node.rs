@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use roundel::base::call::CallId;
 use roundel::base::endpoint::SocketAddr;
+use roundel::base::hint::HintMac;
 use roundel::base::id::Id;
 use roundel::base::item::Key;
 use roundel::base::limit;
@@ -261,6 +262,11 @@ impl Node {
         self.open(mutant);
         let waiting = running.map(|running| running.waiting);
         waiting.unwrap_or_default().into_values().collect()
+    }
+
+    /// What its announcements say of its key.
+    pub fn hint_mac(&self) -> Option<HintMac> {
+        self.running.as_ref()?.board.hint_mac()
     }
 
     /// The roster on its disk.

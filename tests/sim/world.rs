@@ -478,6 +478,7 @@ impl World {
             cluster: "home".parse().expect("a name"),
             node: self.nodes[about].card.id(),
             boot: None,
+            mac: self.nodes[about].hint_mac(),
             kind: HintKind::Alive,
         };
         let now = self.clock_of(to);

@@ -27,7 +27,7 @@ use crate::base::time::Time;
 use crate::security::hmac::MacKey;
 use crate::security::key::{Keyring, Kid};
 use crate::security::rnd1::{
-    CHALLENGE_BYTES, Canonical, Carriage, Credentials, Party, SessionKeys,
+    Awaited, CHALLENGE_BYTES, Canonical, Carriage, Credentials, Party, SessionKeys,
 };
 use crate::security::window::Window;
 
@@ -106,7 +106,7 @@ impl Admission {
             }
     }
 
-    /// Checks a request and takes its number; the keys are those its answer is proved with.
+    /// Checks a request and takes its number; its answer is awaited then, and can be proved.
     ///
     /// `digest` is of the body, and asked for only when the rest may be genuine.
     ///
@@ -119,7 +119,7 @@ impl Admission {
         shown: &Credentials,
         asked: &Asked<'_>,
         digest: impl FnOnce() -> [u8; 32],
-    ) -> Result<Arc<SessionKeys>, Refused> {
+    ) -> Result<Awaited, Refused> {
         let key = keyring.find(&shown.kid).ok_or(Refused)?;
         if shown.boot != self.boot {
             return Err(Refused);
@@ -173,7 +173,7 @@ impl Admission {
                 self.sessions.insert(shown.session, session);
             }
         }
-        Ok(keys)
+        Ok(Awaited::new(&canonical, keys))
     }
 
     /// When the challenge that a session's name begins with was made, if it was and is young.

@@ -14,10 +14,11 @@ use super::link::State;
 use super::outbox::{LinkCommand, LinkId, Route, Transmit};
 use super::{Board, Phase};
 use crate::base::endpoint::SocketAddr;
+use crate::base::hint::{Hint, HintMac};
 use crate::base::id::Id;
 use crate::base::owner::Credential;
 use crate::base::time::Now;
-use crate::proto::keyring::{Admission, Kept, Keys};
+use crate::proto::keyring::{Admission, Kept, Keys, hint_mac};
 use crate::proto::session::datagram::{Datagrams, Party};
 use crate::proto::session::link::LinkKeys;
 use crate::proto::session::{Believed, HandshakeError, SessionError, Terms};
@@ -152,6 +153,28 @@ impl Board {
                 Some(self.datagrams.seal(to, key, bytes))
             }
         }
+    }
+
+    /// What this board's announcements say of its key; none in an open cluster.
+    pub fn hint_mac(&self) -> Option<HintMac> {
+        let key = &self.keys.keyring().current;
+        let name = &self.settings.cluster_name;
+        (!self.keys.is_open()).then(|| hint_mac(key, &self.me, name))
+    }
+
+    /// An announcement that is not worth a link: its sender shows none of this board's keys, is
+    /// not in the roster, and would not be let in.
+    pub(super) fn is_passed_over(&mut self, now: Now, hint: &Hint) -> bool {
+        let closed = matches!(self.door(now), Door::Shut | Door::Closed) && !self.keys.is_open();
+        if !closed || self.is_member(&hint.node) || hint.node == self.me {
+            return false;
+        }
+        let keys = &mut self.keys.keyring().keys();
+        let shown = keys.any(|key| Some(hint_mac(key, &hint.node, &hint.cluster)) == hint.mac);
+        if !shown {
+            self.watch.count("hints_of_strangers");
+        }
+        !shown
     }
 
     /// A member's datagram, if it verifies; from whatever address it comes.

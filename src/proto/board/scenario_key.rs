@@ -324,6 +324,7 @@ fn ten_thousand_forged_announcements_and_a_thousand_chosen_ids_make_no_member() 
         cluster: "home".parse().unwrap(),
         node: Id::of(&number.to_be_bytes()),
         boot: None,
+        mac: None,
         kind: HintKind::Alive,
     };
     for number in 0..10_000 {
@@ -342,4 +343,44 @@ fn ten_thousand_forged_announcements_and_a_thousand_chosen_ids_make_no_member() 
     assert_eq!(board.keys().asking().count(), 0);
     assert!(board.datagrams.count() <= 6, "{}", board.datagrams.count());
     assert!(board.links.opening() <= 64, "{}", board.links.opening());
+}
+
+#[test]
+fn announcements_of_strangers_are_passed_over_once_a_board_is_keyed() {
+    let mut world = World::new(2);
+    world.start_all();
+    world.run_for(SECOND * 3);
+    let opened = world.opened;
+    let mac = world.board(1).hint_mac();
+    let hint = |mac| crate::base::hint::Hint {
+        endpoint: SocketAddr::from(([10, 9, 9, 9], 38400)),
+        cluster: "home".parse().unwrap(),
+        node: Id::of(b"a stranger"),
+        boot: None,
+        mac,
+        kind: crate::base::hint::HintKind::Alive,
+    };
+    // None, that of another board, that of another key.
+    let other = ClusterKey::new(0, [8; 32]);
+    let of = |key: &ClusterKey| {
+        let home = "home".parse().unwrap();
+        Some(crate::proto::keyring::hint_mac(
+            key,
+            &Id::of(b"a stranger"),
+            &home,
+        ))
+    };
+    for shown in [None, mac, of(&other)] {
+        world.with_board(0, |board, now| board.handle_hint(now, &hint(shown)));
+        world.run_for(SECOND * 3);
+    }
+    assert_eq!(world.opened, opened);
+    let right = of(&ClusterKey::new(0, [7; 32]));
+    world.with_board(0, |board, now| board.handle_hint(now, &hint(right)));
+    world.run_for(SECOND * 3);
+    assert_eq!(
+        world.opened,
+        opened + 1,
+        "it is worth a link, which then proves nothing"
+    );
 }

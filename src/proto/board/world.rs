@@ -283,6 +283,10 @@ impl World {
             cluster: self.cluster[about].clone(),
             node: self.nodes[about].id,
             boot: None,
+            mac: match &self.nodes[about].running {
+                Some(running) => running.board.hint_mac(),
+                None => None,
+            },
             kind: HintKind::Alive,
         };
         let now = self.clock_of(to);

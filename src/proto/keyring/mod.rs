@@ -29,9 +29,11 @@ use zeroize::Zeroizing;
 
 pub use self::kept::{Kept, KeptError};
 use crate::base::endpoint::{Name, SocketAddr};
+use crate::base::hint::HintMac;
 use crate::base::id::Id;
 use crate::base::limit;
 use crate::base::time::Time;
+use crate::security::hmac::MacKey;
 use crate::security::key::{ClusterKey, Keyring, Kid};
 use crate::security::seal::Secret;
 use crate::wire::peer::{Door, Hello};
@@ -447,6 +449,16 @@ impl Keys {
     pub fn poll_timeout(&self) -> Option<Time> {
         (self.keyring.previous.as_ref()).map(|_| self.previous_until)
     }
+}
+
+/// What a board of this cluster announces to show, as far as announcements can, that it holds the
+/// key: half of HMAC(HKDF(key, "roundel hint 1"), id ‖ cluster).
+pub fn hint_mac(key: &ClusterKey, node: &Id, cluster: &Name) -> HintMac {
+    let mac = MacKey::new(&key.derive(&[b"roundel hint 1"]));
+    let tag = mac.tag(&[node.as_bytes(), cluster.as_str().as_bytes()]);
+    let mut half = [0; 16];
+    half.copy_from_slice(&tag[..16]);
+    HintMac(half)
 }
 
 fn previous_time(revoking: bool) -> Duration {

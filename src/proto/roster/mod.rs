@@ -29,9 +29,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::endpoint::{Name, SocketAddr};
 use crate::base::id::Id;
 use crate::base::limit;
-use crate::base::member::{Cluster, Contact, Entry, RingMode, Standing};
+use crate::base::member::{Cluster, Contact, Entry, Life, RingMode, Standing};
 use crate::wire::peer::RosterState;
 
 /// The roster of one cluster as one board knows it.
@@ -69,7 +70,44 @@ struct Stored {
     state: RosterState,
 }
 
-const LAYOUT: u8 = 1;
+const LAYOUT: u8 = 2;
+/// Contacts had no life.
+const LAYOUT_WITHOUT_LIVES: u8 = 1;
+
+/// A contact of [`LAYOUT_WITHOUT_LIVES`].
+#[derive(Serialize, Deserialize)]
+struct Lifeless {
+    id: Id,
+    name: Name,
+    boot: u64,
+    renewal: u32,
+    endpoint: SocketAddr,
+    version: String,
+}
+
+impl From<Lifeless> for Contact {
+    fn from(contact: Lifeless) -> Self {
+        Contact {
+            id: contact.id,
+            name: contact.name,
+            boot: contact.boot,
+            // No board has it: its next hello tells the real one.
+            life: Life([0; 16]),
+            renewal: contact.renewal,
+            endpoint: contact.endpoint,
+            version: contact.version,
+        }
+    }
+}
+
+/// A roster of [`LAYOUT_WITHOUT_LIVES`].
+#[derive(Serialize, Deserialize)]
+struct StoredWithoutLives {
+    layout: u8,
+    cluster: Cluster,
+    entries: Vec<Entry>,
+    contacts: Vec<Lifeless>,
+}
 
 /// Why a stored roster cannot be used; the medium is to blame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -169,12 +207,24 @@ impl Roster {
     pub fn from_bytes(bytes: &[u8]) -> Result<(Self, &[u8]), RosterError> {
         match bytes.first() {
             Some(&LAYOUT) => {}
+            Some(&LAYOUT_WITHOUT_LIVES) => return Self::from_lifeless_bytes(bytes),
             Some(&got) if got > LAYOUT => return Err(RosterError::Newer { got }),
             _ => return Err(RosterError::Damaged),
         }
         let (stored, rest) =
             postcard::take_from_bytes::<Stored>(bytes).map_err(|_| RosterError::Damaged)?;
         Ok((Roster::from_state(stored.state), rest))
+    }
+
+    fn from_lifeless_bytes(bytes: &[u8]) -> Result<(Self, &[u8]), RosterError> {
+        let (stored, rest) = postcard::take_from_bytes::<StoredWithoutLives>(bytes)
+            .map_err(|_| RosterError::Damaged)?;
+        let state = RosterState {
+            cluster: stored.cluster,
+            entries: stored.entries,
+            contacts: stored.contacts.into_iter().map(Contact::from).collect(),
+        };
+        Ok((Roster::from_state(state), rest))
     }
 
     /// The bytes to keep on flash.
@@ -378,6 +428,37 @@ mod tests {
             points: 128,
             mode: RingMode::Full,
         }
+    }
+
+    #[test]
+    fn roster_without_lives_is_read() {
+        let contact = Lifeless {
+            id: Id::of(b"a"),
+            name: "a".parse().unwrap(),
+            boot: 3,
+            renewal: 1,
+            endpoint: "192.0.2.1:38400".parse().unwrap(),
+            version: "0".into(),
+        };
+        let entry = Entry {
+            id: contact.id,
+            generation: 2,
+            standing: Standing::Member,
+        };
+        let mut bytes = postcard::to_allocvec(&StoredWithoutLives {
+            layout: LAYOUT_WITHOUT_LIVES,
+            cluster: cluster(),
+            entries: vec![entry.clone()],
+            contacts: vec![contact],
+        })
+        .unwrap();
+        bytes.extend(b"note");
+        let (roster, rest) = Roster::from_bytes(&bytes).unwrap();
+        assert_eq!(rest, b"note");
+        assert_eq!(roster.entry(&entry.id), Some(&entry));
+        let contact = roster.contact(&entry.id).unwrap();
+        assert_eq!((contact.boot, contact.life), (3, Life([0; 16])));
+        assert_eq!(Roster::from_bytes(&roster.to_bytes()).unwrap().0, roster);
     }
 
     fn entry() -> impl Strategy<Value = Entry> {

@@ -16,6 +16,7 @@ use ssdp_client::{SearchTarget, URN};
 
 use super::link::{Link, LinkKey, Links};
 use super::{Transmit, Via};
+use crate::base::hint::HintMac;
 use crate::base::id::Id;
 use crate::base::limit;
 use crate::base::rng::{Rng, RngExt};
@@ -130,6 +131,11 @@ pub struct Advertiser {
 }
 
 impl Advertiser {
+    /// What announcements say of the board's key from here on.
+    pub fn set_hint(&mut self, hint: Option<HintMac>) {
+        self.profile.vendor.hint = hint;
+    }
+
     /// Announces `profile` under `boot_id`; silent until a link comes.
     pub fn new(profile: Profile, boot_id: BootId) -> Self {
         Advertiser {

@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::link::LinkKey;
 use crate::base::endpoint::Name;
-use crate::base::hint::{Hint, HintKind};
+use crate::base::hint::{Hint, HintKind, HintMac};
 use crate::base::id::Id;
 use crate::base::limit;
 use crate::base::time::Time;
@@ -27,6 +27,8 @@ pub struct Sighting {
     pub cluster: Name,
     /// The count of its starts.
     pub boot: Option<u64>,
+    /// What it says of its key.
+    pub mac: Option<HintMac>,
     /// Its BOOTID from here on.
     pub boot_id: Option<BootId>,
     /// The address of its LOCATION.
@@ -205,6 +207,7 @@ fn hint(seen: &Sighting, kind: HintKind) -> Hint {
         cluster: seen.cluster.clone(),
         node: seen.node,
         boot: seen.boot,
+        mac: seen.mac,
         kind,
     }
 }

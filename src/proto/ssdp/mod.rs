@@ -19,7 +19,7 @@ pub mod link;
 pub mod searcher;
 
 use crate::base::endpoint::Name;
-use crate::base::hint::Hint;
+use crate::base::hint::{Hint, HintMac};
 use crate::base::id::Id;
 use crate::base::limit;
 use crate::base::rng::Rng;
@@ -94,6 +94,8 @@ pub struct FoundBoard {
     pub cluster: Name,
     /// BOOT.ROUNDEL.ORG.
     pub boot: Option<u64>,
+    /// HINT.ROUNDEL.ORG.
+    pub hint: Option<HintMac>,
     /// LOCATION.
     pub location: Location,
     /// USN.
@@ -195,6 +197,13 @@ impl Ssdp {
         self.handle_timeout(now);
     }
 
+    /// What announcements say of the board's key from here on.
+    pub fn set_hint(&mut self, hint: Option<HintMac>) {
+        if let Some(advertiser) = &mut self.advertiser {
+            advertiser.set_hint(hint);
+        }
+    }
+
     /// Begins a round of searches on every link.
     pub fn handle_search(&mut self, now: Time) {
         self.searcher.handle_search(now);
@@ -260,6 +269,7 @@ impl Ssdp {
             cluster: Some(found.cluster),
             node: Some(found.node),
             boot: found.boot,
+            hint: found.hint,
         };
         let said = Said::new(found.usn, vendor, None, None);
         let seconds = limit::SSDP_MAX_AGE_SECONDS;
@@ -385,6 +395,7 @@ impl Ssdp {
             node,
             cluster,
             boot: said.vendor.boot,
+            mac: said.vendor.hint,
             boot_id: said.boot_id,
             endpoint: with_port(from, port),
             search: with_port(from, said.search_port.unwrap_or(PORT)),

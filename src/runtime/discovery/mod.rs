@@ -24,7 +24,7 @@ pub use search::{Found, FoundDevice, search, search_devices};
 
 use super::link::InterfaceAddress;
 use crate::base::endpoint::Name;
-use crate::base::hint::Hint;
+use crate::base::hint::{Hint, HintMac};
 use crate::base::id::Id;
 use crate::base::rng;
 use crate::proto::ssdp::advertiser::Profile;
@@ -58,6 +58,8 @@ pub struct Settings {
     pub listen: bool,
     /// Whether boards are searched for.
     pub search: bool,
+    /// HINT.ROUNDEL.ORG, until [`Discovery::set_hint`] says otherwise.
+    pub hint: Option<HintMac>,
     /// Whether the board is announced and answers searches.
     pub advertise: bool,
 }
@@ -135,6 +137,7 @@ pub fn start(
         cluster: Some(settings.cluster.clone()),
         node: Some(settings.node),
         boot: Some(settings.boot),
+        hint: settings.hint,
     };
     let profile = Profile::new(&description, vendor, server, settings.http_port, PATH);
     let machine = ssdp::Settings {
@@ -193,6 +196,11 @@ impl Discovery {
             farewell: entry.farewell,
         });
         heard.collect()
+    }
+
+    /// What announcements say of the board's key from here on.
+    pub fn set_hint(&self, hint: Option<HintMac>) {
+        lock(&self.shared).ssdp.set_hint(hint);
     }
 
     /// The addresses in use.

@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::socket::open_own;
 use crate::base::endpoint::Name;
+use crate::base::hint::HintMac;
 use crate::base::id::Id;
 use crate::base::limit;
 use crate::proto::ssdp::link::{Group, Link, LinkKey, PORT};
@@ -45,6 +46,8 @@ pub struct Found {
     pub node: Option<Id>,
     /// BOOT.ROUNDEL.ORG.
     pub boot: Option<u64>,
+    /// HINT.ROUNDEL.ORG.
+    pub hint: Option<HintMac>,
 }
 
 impl From<Answer> for Found {
@@ -57,6 +60,7 @@ impl From<Answer> for Found {
             cluster: answer.vendor.cluster,
             node: answer.vendor.node,
             boot: answer.vendor.boot,
+            hint: answer.vendor.hint,
         }
     }
 }
@@ -228,6 +232,7 @@ fn found_by_crate(response: &ssdp_client::SearchResponse) -> Option<Found> {
         cluster: extra("CLUSTER.ROUNDEL.ORG").and_then(|text| text.parse().ok()),
         node: extra("NODE.ROUNDEL.ORG").and_then(|text| text.parse().ok()),
         boot: extra("BOOT.ROUNDEL.ORG").and_then(|text| text.parse().ok()),
+        hint: extra("HINT.ROUNDEL.ORG").and_then(|text| text.parse().ok()),
     })
 }
 

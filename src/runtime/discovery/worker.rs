@@ -429,6 +429,7 @@ impl Worker {
             node,
             cluster,
             boot: found.boot,
+            hint: found.hint,
             location: found.location,
             usn: found.usn,
         };

@@ -61,10 +61,12 @@ pub enum Field {
     Node,
     /// BOOT.ROUNDEL.ORG.
     Boot,
+    /// HINT.ROUNDEL.ORG.
+    Hint,
 }
 
 /// The spelling on the wire, in the order of [`Field`].
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 20] = [
     "Host",
     "Cache-Control",
     "Location",
@@ -84,6 +86,7 @@ const NAMES: [&str; 19] = [
     "CLUSTER.ROUNDEL.ORG",
     "NODE.ROUNDEL.ORG",
     "BOOT.ROUNDEL.ORG",
+    "HINT.ROUNDEL.ORG",
 ];
 
 impl Field {

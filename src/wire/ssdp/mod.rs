@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use crate::base::endpoint::Name;
+use crate::base::hint::HintMac;
 use crate::base::id::Id;
 
 pub mod field;
@@ -69,6 +70,8 @@ pub struct Vendor {
     pub node: Option<Id>,
     /// BOOT.ROUNDEL.ORG.
     pub boot: Option<u64>,
+    /// HINT.ROUNDEL.ORG.
+    pub hint: Option<HintMac>,
 }
 
 /// The counters of UDA 2.0; an older device gives none.
@@ -358,6 +361,7 @@ fn put_tail(writer: &mut Writer, counters: Counters, search_port: Option<u16>, v
     writer.put_some(Field::Cluster, vendor.cluster.as_ref());
     writer.put_some(Field::Node, vendor.node);
     writer.put_some(Field::Boot, vendor.boot);
+    writer.put_some(Field::Hint, vendor.hint);
 }
 
 fn host(text: &str) -> Result<SocketAddr, ParseError> {
@@ -406,6 +410,7 @@ fn vendor(head: &Head<'_>) -> Result<Vendor, ParseError> {
         cluster: head.parsed(Field::Cluster)?,
         node: head.parsed(Field::Node)?,
         boot: head.number(Field::Boot, u64::MAX)?,
+        hint: head.parsed(Field::Hint)?,
     })
 }
 

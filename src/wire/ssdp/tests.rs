@@ -52,17 +52,21 @@ fn counts() -> impl Strategy<Value = Counters> {
     })
 }
 
-fn vendors() -> impl Strategy<Value = Vendor> {
+fn vendors() -> BoxedStrategy<Vendor> {
     (
         prop::option::of("[A-Za-z0-9_.-]{1,63}"),
         any::<Option<[u8; 32]>>(),
         any::<Option<u64>>(),
+        any::<Option<[u8; 16]>>(),
     )
-        .prop_map(|(cluster, node, boot)| Vendor {
+        .prop_map(|(cluster, node, boot, hint)| Vendor {
             cluster: cluster.map(|name| name.parse().unwrap()),
             node: node.map(Id::from_bytes),
             boot,
+            hint: hint.map(HintMac),
         })
+        // The messages' strategies are large values; a test's stack is not.
+        .boxed()
 }
 
 fn ports() -> impl Strategy<Value = Option<u16>> {

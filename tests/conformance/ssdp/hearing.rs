@@ -1,5 +1,7 @@
 //! What is made of others' messages: hints, a bounded memory, nothing more. Not what is sent.
 
+use roundel::base::hint::HintMac;
+
 use super::*;
 
 #[test]
@@ -13,6 +15,7 @@ fn alive_update_and_answer_hint_and_a_farewell_hints_once() {
         cluster: "lab".parse().unwrap(),
         node: id("they"),
         boot: Some(7),
+        mac: Some(HintMac([9; 16])),
         kind: HintKind::Alive,
     };
     assert_eq!(bench.hints, std::slice::from_ref(&expected));

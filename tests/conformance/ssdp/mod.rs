@@ -68,6 +68,7 @@ fn vendor(node: &str) -> Vendor {
         cluster: Some("lab".parse().unwrap()),
         node: Some(id(node)),
         boot: Some(7),
+        hint: Some(roundel::base::hint::HintMac([9; 16])),
     }
 }
 

@@ -358,6 +358,9 @@ impl Board {
         if self.phase == Phase::Departed || self.links.is_ourselves(&hint.endpoint) {
             return;
         }
+        if self.is_passed_over(now, hint) {
+            return;
+        }
         if let SocketAddr::V6(v6) = hint.endpoint
             && v6.ip().is_unicast_link_local()
             && v6.scope_id() == 0
