@@ -5,7 +5,7 @@
 //! namespace, since prefixes vary. Source: UDA 2.0 §2.3, XML 1.0, Namespaces in XML 1.0.
 
 use quick_xml::XmlVersion;
-use quick_xml::escape::{escape, partial_escape};
+use quick_xml::escape::{escape, partial_escape, unescape};
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::{NamespaceResolver, ResolveResult};
 use quick_xml::reader::NsReader;
@@ -251,10 +251,16 @@ fn predefined(entity: &str) -> Option<char> {
     }
 }
 
+/// A namespace's name, which is the value of an attribute.
+fn name_of(written: &str) -> Result<String, XmlError> {
+    let name = unescape(written).map_err(|_| XmlError::Malformed)?;
+    Ok(name.into_owned())
+}
+
 fn element(resolver: &NamespaceResolver, start: &BytesStart<'_>) -> Result<Element, XmlError> {
     let (namespace, local_name) = resolver.resolve_element(start.name());
     let namespace = match namespace {
-        ResolveResult::Bound(namespace) => namespace.0.to_owned(),
+        ResolveResult::Bound(namespace) => name_of(namespace.0)?,
         ResolveResult::Unbound => String::new(),
         ResolveResult::Unknown(_) => return Err(XmlError::Malformed),
     };
@@ -272,7 +278,7 @@ fn element(resolver: &NamespaceResolver, start: &BytesStart<'_>) -> Result<Eleme
         let name = name.into_inner().to_owned();
         match namespace {
             ResolveResult::Unbound => attributes.push((name, value)),
-            ResolveResult::Bound(of) => qualified.push((of.0.to_owned(), name, value)),
+            ResolveResult::Bound(of) => qualified.push((name_of(of.0)?, name, value)),
             ResolveResult::Unknown(_) => {}
         }
     }

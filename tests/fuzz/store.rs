@@ -1,8 +1,8 @@
 //! Recovery of the store: bytes of its files are changed as a failing card changes them, and it is
 //! opened. It may refuse; it must not panic, and must not serve what was never stored.
 //!
-//! An input is a list of changes, six bytes each: which file, where (three bytes), how (1: set to the
-//! byte that follows, 2: cut the file there, others: flip the byte's bits).
+//! An input is a list of changes, six bytes each: which file, where (three bytes), how (1: set to
+//! the byte that follows, 2: cut the file there, others: flip the byte's bits).
 
 use std::fs;
 use std::path::{Path, PathBuf};

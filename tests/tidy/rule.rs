@@ -222,7 +222,12 @@ pub fn dead_files(sources: &[Source]) -> Vec<String> {
         let parts: Vec<_> = path.split('/').collect();
         matches!(
             parts[..],
-            ["src", "lib.rs" | "main.rs"] | ["tests", _] | ["tests", _, "main.rs"]
+            ["src", "lib.rs" | "main.rs"]
+                | ["tests", _]
+                | ["tests", _, "main.rs"]
+                // A package of its own, with what it shares with the replay of its corpora.
+                | ["tests", "fuzz", _]
+                | ["tests", "fuzz", "fuzz_targets", _]
         )
     };
     let mut waiting: Vec<&str> = by_path

@@ -83,12 +83,14 @@ impl Counts {
     /// Sends one connection away that asks for nothing at the moment: the oldest of the source
     /// that has the most. False: all of them ask for something.
     fn make_room(&mut self) -> bool {
-        let idle = self.seats.iter().filter(|(_, seat)| seat.busy == 0);
-        let most = idle.max_by_key(|(number, seat)| {
-            let of_source = self.of.get(&seat.source).copied().unwrap_or_default();
-            (of_source, Reverse(**number))
-        });
-        let Some(number) = most.map(|(number, _)| *number) else {
+        let of_source = |seat: &Seat| self.of.get(&seat.source).copied().unwrap_or_default();
+        let idle = || self.seats.iter().filter(|(_, seat)| seat.busy == 0);
+        // Usually the first that is looked at: under a flood this runs for each connection.
+        let most = self.of.values().copied().max().unwrap_or_default();
+        let first = idle().find(|(_, seat)| of_source(seat) == most);
+        let found = first
+            .or_else(|| idle().max_by_key(|(number, seat)| (of_source(seat), Reverse(**number))));
+        let Some(number) = found.map(|(number, _)| *number) else {
             return false;
         };
         if let Some(seat) = self.remove(number) {
