@@ -13,6 +13,7 @@ mod event;
 mod failure;
 mod registry;
 mod signal;
+mod start;
 mod subject;
 
 use std::net::{IpAddr, SocketAddr};
@@ -39,18 +40,16 @@ use crate::proto::keyring::{Origin, hint_mac};
 use crate::runtime::allocator;
 use crate::runtime::certificate::Issuer;
 use crate::runtime::counters::{self, Counters};
-use crate::runtime::datadir::{DataDir, DataDirError};
+use crate::runtime::datadir::DataDir;
 use crate::runtime::discovery::{self, Discovery, Notice};
 use crate::runtime::driver::{Clock, Driver, Handle, HttpuDatagram, Parts, Report};
 use crate::runtime::gena;
 use crate::runtime::http;
-use crate::runtime::identity as identity_file;
 use crate::runtime::keyring;
 use crate::runtime::link::{self, InterfaceAddress};
-use crate::runtime::memorydir;
 use crate::runtime::owner::Keeper;
 use crate::runtime::privilege;
-use crate::runtime::store::{FreeSpaceLevels, Options, Store};
+use crate::runtime::store::{Options, Store};
 use crate::runtime::tls::Terminator;
 use crate::runtime::udp::Udp;
 use crate::security::identity::{Identity, Signer};
@@ -65,6 +64,7 @@ pub use failure::RunError;
 
 use failure::system;
 use signal::Signals;
+use start::Start;
 
 /// HTTPU requests answered at the same time; more are lost, as datagrams are.
 const HTTPU_AT_ONCE: usize = 256;
@@ -108,91 +108,6 @@ fn random<const N: usize>() -> Result<[u8; N], RunError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|_| RunError::NoEntropy)?;
     Ok(bytes)
-}
-
-/// What a start leaves durable before anything is said on the network.
-struct Start {
-    directory: DataDir,
-    identity: Identity,
-    /// The identity's PKCS#8 document.
-    document: Vec<u8>,
-    counters: Counters,
-    keys: Origin,
-    /// Why the directory is one in memory; none: it is the one that was configured.
-    diskless: Option<String>,
-}
-
-impl Start {
-    /// In the data directory; in memory where its medium cannot be written. Nothing is written to
-    /// that medium from then on.
-    fn new(config: &Config) -> Result<Start, RunError> {
-        let cause = match Start::within(&config.data, config) {
-            Err(cause) if cause.is_of_medium() => cause,
-            other => return other,
-        };
-        let reason = cause.to_string();
-        let memory = match memorydir::make(&config.data) {
-            Ok(memory) => memory,
-            Err(source) => {
-                let cause = Box::new(cause);
-                return Err(RunError::NoMemory { cause, source });
-            }
-        };
-        let start = Start::within(&memory, config).map_err(|error| match error {
-            RunError::DataDir(DataDirError::InUse(_)) => {
-                DataDirError::InUse(config.data.clone()).into()
-            }
-            error => error,
-        })?;
-        tracing::warn!(
-            %reason,
-            memory = %memory.display(),
-            "no data partition: this board keeps no copies, and forgets everything when the power \
-             goes; check the card (`dmesg`), replace it if it is worn out, restart the board"
-        );
-        Ok(Start {
-            diskless: Some(reason),
-            ..start
-        })
-    }
-
-    fn store_options(&self) -> Options {
-        match self.diskless {
-            Some(_) => Options {
-                free_space: FreeSpaceLevels::in_memory(),
-            },
-            None => Options::default(),
-        }
-    }
-
-    fn within(path: &Path, config: &Config) -> Result<Start, RunError> {
-        let directory = DataDir::lock(path)?;
-        let mut first = false;
-        let fresh = Identity::generate().map_err(|_| RunError::NoEntropy)?;
-        let document = identity_file::read_or_create(&directory, || {
-            first = true;
-            fresh
-        })?;
-        let identity = Identity::from_pkcs8(&document).map_err(|source| RunError::Identity {
-            path: directory.path().join("identity.pk8").display().to_string(),
-            source,
-        })?;
-        let start = counters::next_start(&directory, first)
-            .map_err(system("the start cannot be counted in the data directory"))?;
-        if start.lost {
-            tracing::warn!(
-                "the counters file was lost; counting goes on well above any past start"
-            );
-        }
-        Ok(Start {
-            keys: access::origin(&directory, config)?,
-            directory,
-            identity,
-            document,
-            counters: start.counters,
-            diskless: None,
-        })
-    }
 }
 
 /// Who this board is, in this start.
