@@ -149,6 +149,8 @@ pub struct Hello {
     pub wall_ms: u64,
     /// Digest of its roster; 0 without one.
     pub view: u64,
+    /// Its log was damaged: what it holds is its past, and it is in no ring until that is settled.
+    pub doubtful: bool,
     /// Where it is, what it is called, its boot and renewal.
     pub contact: Contact,
 }

@@ -229,6 +229,7 @@ impl Board {
             high_water: self.clock.high_water(),
             wall_ms: now.wall.0,
             view: self.knowledge(),
+            doubtful: self.is_doubtful(),
             contact: self.my_contact(),
         })
     }

@@ -118,6 +118,7 @@ fn hello() -> impl Strategy<Value = Hello> {
                 high_water: Stamp(stamp),
                 wall_ms,
                 view,
+                doubtful: view & 1 == 1,
                 contact,
             }
         },
