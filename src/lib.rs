@@ -166,6 +166,11 @@
 //! - *A board that was struck off and returns offers the writes of its own side since it was last
 //!   in sync with all, drops the rest and joins anew.* Rejected: joining with what it holds; what
 //!   was removed meanwhile, and forgotten by the others, would come back.
+//! - *A board whose log was damaged in the middle drops what it holds and is filled by the others*
+//!   (`proto/board/membership/doubt`), unless so many are in doubt that they may hold the only
+//!   copies. The store tells damage from a torn last group by whole groups that lie behind it.
+//!   Rejected: serving what opened, which is the board's past and brings removed keys back; and a
+//!   durable counter to compare with, by which a flapping supply would empty all boards at once.
 //! - *Two votes hold a board down, or a majority of fewer voters; who hears nobody decides for
 //!   itself alone.* Rejected: the word of one board; a broken receiver would take everybody down.
 //! - *Boards that belong to nothing: the lowest id founds. Rings that meet: the lower cluster id

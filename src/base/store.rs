@@ -19,6 +19,11 @@ pub struct LoadId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoreId(pub u64);
 
+/// Meta name of the mark of a damaged log. The store sets it (to any value but `emptied`) when it
+/// opens and valid groups lay behind the point where its log could be read to: what it holds then
+/// is its past. A torn last group is no damage. Whoever uses the store removes the mark.
+pub const META_DAMAGE: &str = "damage";
+
 /// A read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Load {

@@ -31,7 +31,7 @@ use crate::base::limit;
 use crate::base::owner::Credential;
 use crate::base::store::StoreId;
 use crate::base::time::{Now, Time, WallTime};
-use crate::proto::board::{Board, LinkCommand, LinkEvent, LinkId, META_ROSTER, Route, Transmit};
+use crate::proto::board::{Board, LinkCommand, LinkEvent, LinkId, Route, Transmit};
 use crate::service::caller::Keys;
 use crate::telemetry::operation::{self, Operation};
 
@@ -403,12 +403,8 @@ impl Driver {
         let now = self.clock.now();
         match reply {
             StoreReply::Opened(Ok(opened)) => {
-                let roster = opened
-                    .metas
-                    .into_iter()
-                    .find(|(name, _)| name == META_ROSTER);
                 self.board
-                    .handle_opened(now, roster.map(|(_, bytes)| bytes), opened.high_water);
+                    .handle_opened(now, opened.metas, opened.high_water);
                 let _ = self.reports.send(Report::Store(Ok(())));
             }
             StoreReply::Opened(Err(error)) => {

@@ -171,6 +171,8 @@ pub struct Hello {
     pub wall_ms: u64,
     /// Digest of its roster; 0 without one.
     pub view: u64,
+    /// Its log was damaged: what it holds is its past, and it is in no ring until that is settled.
+    pub doubtful: bool,
     /// Names of the cluster keys it accepts, the one it signs with first; at most three.
     pub kids: Vec<[u8; 8]>,
     /// Its X25519 share of this start: what others need to seal a key for it.

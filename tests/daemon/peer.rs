@@ -55,6 +55,7 @@ pub fn hello(identity: &Identity) -> Hello {
         cluster_name: CLUSTER.parse().expect("a name"),
         cluster: None,
         established_ms: 0,
+        doubtful: false,
         high_water: roundel::base::version::Stamp::default(),
         wall_ms: 0,
         view: 0,

@@ -25,6 +25,8 @@ pub struct Disk {
     dirty: Vec<usize>,
     /// Says it has flushed and has not.
     pub lies: bool,
+    /// The mark of a store that found its log damaged; kept apart from the log.
+    pub is_damaged: bool,
     /// Others have filled it: puts are refused before they reach it.
     pub full: bool,
     /// A flush takes this much longer.

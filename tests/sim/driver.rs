@@ -122,6 +122,11 @@ impl World {
             return;
         };
         let answers = store.finish(&mut node.card.disk, &mut self.dice);
+        if store.fell_back {
+            self.stop(index, Power::On);
+            self.start(index);
+            return;
+        }
         for (id, result) in answers {
             self.note(id.0 << 1 | u64::from(result.is_ok()));
             let Some(running) = &mut self.nodes[index].running else {

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
 use roundel::base::call::CallId;
 use roundel::base::endpoint::SocketAddr;
 use roundel::base::hint::HintMac;
@@ -228,9 +227,8 @@ impl Node {
         let signer = Box::new(Shared(self.card.identity.clone()));
         let mut board = Board::new(settings, signer, now, seeded(dice.seed(), 0));
         match (self.opened.take(), &self.store) {
-            (Some(mut opened), _) => {
-                let roster: Option<Bytes> = opened.metas.remove(META_ROSTER);
-                board.handle_opened(now, roster, opened.high_water);
+            (Some(opened), _) => {
+                board.handle_opened(now, opened.metas, opened.high_water);
             }
             (None, Err(error)) => board.handle_open_failed(error.to_string()),
             (None, Ok(_)) => unreachable!("an open store was opened"),

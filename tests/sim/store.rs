@@ -4,15 +4,18 @@
 //! sequence, length, sum, then keys, versions and where the values are) and from the next sector
 //! on the values, each with a sum of its own. One flush makes the group durable, and only then is
 //! anybody answered or any reader shown it. Opening walks the log up to the first head that does
-//! not check; a last group whose values are torn is cut off. A value that fails its sum is never
-//! served; a newer (or the same) write heals it. Nothing is ever compacted: a run is short.
+//! not check; a last group whose values are torn is cut off. A head that checks behind that point
+//! says that the log is damaged, not torn, and sets the mark of it. A value that fails its sum is
+//! never served; a newer (or the same) write heals it. Nothing is compacted: a run is short.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use bytes::Bytes;
 use roundel::base::item::{Item, Key, Record, Value};
-use roundel::base::store::{Batch, Change, Load, Loaded, Outcome, StoreError, StoreId};
+use roundel::base::store::{
+    Batch, Change, Load, Loaded, META_DAMAGE, Outcome, StoreError, StoreId,
+};
 use roundel::base::tree::Tree;
 use roundel::base::version::{Stamp, Version};
 use serde::{Deserialize, Serialize};
@@ -22,8 +25,8 @@ use crate::disk::{Disk, SECTOR_BYTES};
 use crate::mutant::Mutant;
 
 const MAGIC: u64 = 0x726f_756e_6465_6c31;
-/// Magic, sequence, length, sum.
-const HEAD_BYTES: usize = 32;
+/// Magic, sequence, lengths, the sum of the head before, sum.
+const HEAD_BYTES: usize = 40;
 /// Batches of one group commit.
 pub const GROUP_BATCHES_MAX: usize = 64;
 
@@ -86,6 +89,9 @@ pub struct Store {
     chain: u64,
     next_sector: usize,
     underway: Option<Group>,
+    /// Opened anew after an error, it no longer had what it had flushed: the process must start
+    /// anew as well.
+    pub fell_back: bool,
     mutant: Mutant,
 }
 
@@ -103,6 +109,7 @@ impl Store {
             chain: 0,
             next_sector: 0,
             underway: None,
+            fell_back: false,
             mutant,
         };
         let mut metas = BTreeMap::new();
@@ -129,6 +136,7 @@ impl Store {
             store.next_sector = end;
             store.chain = chain;
         }
+        disk.is_damaged |= store.is_damaged(disk);
         disk.truncate(store.next_sector);
         for (name, extent) in metas {
             if let Some(extent) = extent {
@@ -136,6 +144,10 @@ impl Store {
                     .ok_or_else(|| StoreError::Corrupt(format!("meta '{name}'")))?;
                 store.metas.insert(name, Bytes::copy_from_slice(bytes));
             }
+        }
+        if disk.is_damaged {
+            let mark = Bytes::from_static(b"log");
+            store.metas.insert(META_DAMAGE.to_owned(), mark);
         }
         let opened = Opened {
             metas: store.metas.clone(),
@@ -145,27 +157,19 @@ impl Store {
     }
 
     fn next_head(&self, disk: &Disk) -> Option<(Head, usize, u64)> {
-        let at = self.next_sector * SECTOR_BYTES;
-        let word = |index: usize| -> Option<u64> {
-            let bytes = disk.read(at + index * 8, 8)?;
-            Some(u64::from_le_bytes(bytes.try_into().ok()?))
-        };
-        if word(0)? != MAGIC || word(1)? != self.sequence + 1 {
+        let found = head_at(disk, self.next_sector)?;
+        if found.sequence != self.sequence + 1 || found.before != self.chain {
             return None;
         }
-        let (head_length, body_length) = ((word(2)? >> 32) as usize, word(2)? as u32 as usize);
-        let bytes = disk.read(at + HEAD_BYTES, head_length)?;
-        if mix_bytes(self.chain ^ word(1)? ^ word(2)?, bytes) != word(3)? {
-            return None;
-        }
-        let head = postcard::from_bytes(bytes).ok()?;
-        let head_sectors = (HEAD_BYTES + head_length).div_ceil(SECTOR_BYTES);
-        let body_sectors = body_length.div_ceil(SECTOR_BYTES);
-        Some((
-            head,
-            self.next_sector + head_sectors + body_sectors,
-            word(3)?,
-        ))
+        let head = postcard::from_bytes(found.bytes).ok()?;
+        Some((head, found.end, found.sum))
+    }
+
+    /// A whole head lies behind the end of the log.
+    fn is_damaged(&self, disk: &Disk) -> bool {
+        let behind = self.next_sector + 1..disk.sectors();
+        let mut found = behind.filter_map(|sector| head_at(disk, sector));
+        found.any(|head| head.sequence > self.sequence + 1)
     }
 
     /// Answers a read.
@@ -349,7 +353,7 @@ impl Store {
         let lengths = (head.len() as u64) << 32 | group.body.len() as u64;
         let sum = mix_bytes(self.chain ^ (self.sequence + 1) ^ lengths, &head);
         let mut bytes = Vec::with_capacity(room);
-        for word in [MAGIC, self.sequence + 1, lengths, sum] {
+        for word in [MAGIC, self.sequence + 1, lengths, self.chain, sum] {
             bytes.extend(word.to_le_bytes());
         }
         bytes.extend(head);
@@ -364,7 +368,8 @@ impl Store {
             return Vec::new();
         };
         if disk.flush(dice).is_err() {
-            if let Ok((again, _)) = Store::open(disk, self.mutant) {
+            if let Ok((mut again, _)) = Store::open(disk, self.mutant) {
+                again.fell_back = again.sequence < self.sequence;
                 *self = again;
             }
             let unknown = |_| Err(StoreError::Indeterminate("EIO".into()));
@@ -390,6 +395,9 @@ impl Store {
         assert!(self.next_sector > start || group.staged.is_empty());
         self.high_water = group.head.high_water;
         for (name, value) in std::mem::take(&mut group.metas) {
+            if name == META_DAMAGE {
+                disk.is_damaged = false;
+            }
             match value {
                 Some(bytes) => drop(self.metas.insert(name, bytes)),
                 None => drop(self.metas.remove(&name)),
@@ -418,6 +426,39 @@ impl Entry {
             Entry::Meta(name, extent) => Entry::Meta(name.clone(), extent.as_ref().map(place)),
         }
     }
+}
+
+/// A head as it lies on the disk; it checks.
+struct Found<'a> {
+    sequence: u64,
+    before: u64,
+    bytes: &'a [u8],
+    sum: u64,
+    /// The sector after the group.
+    end: usize,
+}
+
+fn head_at(disk: &Disk, sector: usize) -> Option<Found<'_>> {
+    let at = sector * SECTOR_BYTES;
+    let word = |index: usize| -> Option<u64> {
+        let bytes = disk.read(at + index * 8, 8)?;
+        Some(u64::from_le_bytes(bytes.try_into().ok()?))
+    };
+    if word(0)? != MAGIC {
+        return None;
+    }
+    let (sequence, lengths, before, sum) = (word(1)?, word(2)?, word(3)?, word(4)?);
+    let (head_length, body_length) = ((lengths >> 32) as usize, lengths as u32 as usize);
+    let bytes = disk.read(at + HEAD_BYTES, head_length)?;
+    let head_sectors = (HEAD_BYTES + head_length).div_ceil(SECTOR_BYTES);
+    let body_sectors = body_length.div_ceil(SECTOR_BYTES);
+    (mix_bytes(before ^ sequence ^ lengths, bytes) == sum).then_some(Found {
+        sequence,
+        before,
+        bytes,
+        sum,
+        end: sector + head_sectors + body_sectors,
+    })
 }
 
 fn stores_value(batch: &Batch) -> bool {

@@ -257,6 +257,7 @@ impl Board {
             high_water: self.clock.high_water(),
             wall_ms: now.wall.0,
             view: self.knowledge(),
+            doubtful: self.is_doubtful(),
             kids: self.kids(),
             share: self.keys.secret().share(),
             door: self.door(now),

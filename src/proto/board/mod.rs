@@ -36,6 +36,8 @@ mod scenario_absence;
 #[cfg(test)]
 mod scenario_diskless;
 #[cfg(test)]
+mod scenario_doubt;
+#[cfg(test)]
 mod scenario_key;
 #[cfg(test)]
 mod scenario_owner;
@@ -66,7 +68,7 @@ use crate::base::item::Key;
 use crate::base::member::{Contact, Life, RingMode};
 use crate::base::owner::Credential;
 use crate::base::rng::{Rng, RngExt};
-use crate::base::store::{Batch, Load, LoadId, Loaded, Outcome, StoreError, StoreId};
+use crate::base::store::{Batch, Load, LoadId, Loaded, META_DAMAGE, Outcome, StoreError, StoreId};
 use crate::base::time::{Now, Time, WallTime};
 use crate::base::version::{Stamp, Version};
 use crate::proto::clock::hybrid::Hybrid;
@@ -217,6 +219,8 @@ enum StorePurpose {
     Roster,
     Dropped(usize),
     Collected,
+    /// What the store carries about damage to it.
+    Mark,
 }
 
 /// One board.
@@ -317,18 +321,25 @@ impl Board {
         }
     }
 
-    /// The store is open: this is the roster and the high-water stamp it holds.
-    pub fn handle_opened(&mut self, now: Now, roster: Option<Bytes>, high_water: Option<Stamp>) {
+    /// The store is open: these are the metas and the high-water stamp it holds.
+    pub fn handle_opened(
+        &mut self,
+        now: Now,
+        metas: impl IntoIterator<Item = (String, Bytes)>,
+        high_water: Option<Stamp>,
+    ) {
         if let Some(stamp) = high_water {
             self.clock = Hybrid::restored(stamp);
         }
-        let roster = roster.map(|bytes| {
+        let mut metas: BTreeMap<String, Bytes> = metas.into_iter().collect();
+        let damage = metas.remove(META_DAMAGE);
+        let roster = metas.remove(META_ROSTER).map(|bytes| {
             let (roster, note) = Roster::from_bytes(&bytes)?;
             self.membership.restore_note(note);
             Ok::<Roster, RosterError>(roster)
         });
         match roster.transpose() {
-            Ok(roster) => self.begin(now, roster),
+            Ok(roster) => self.begin(now, roster, damage),
             Err(error) => self.phase = Phase::Failed(error.to_string()),
         }
         self.arm(now.time + link::SWEEP_PERIOD, Timer::LinkIdle);
@@ -478,7 +489,7 @@ impl Board {
             }
             StorePurpose::Roster => self.roster_stored(now, first.map(|_| ())),
             StorePurpose::Dropped(count) => self.dropped(now, first.is_ok(), count),
-            StorePurpose::Collected => {}
+            StorePurpose::Collected | StorePurpose::Mark => {}
         }
         self.settle(now);
     }

@@ -144,6 +144,12 @@ impl Board {
                 "The store cannot be used: {reason}. Put it right and start the board again."
             )),
             Phase::Alone if self.is_diskless() => problems.extend(self.why_waiting()),
+            Phase::Alone if self.membership.is_in_doubt() => problems.push(
+                "The log on its card was damaged: what it holds may be long overwritten. It drops \
+                 that and takes its share anew once it meets the others; if there are none, it \
+                 goes on with what it has after the grace time. Check the card (`dmesg`)."
+                    .to_owned(),
+            ),
             Phase::Alone => problems.push(
                 "This board is in no ring yet; `roundel doctor` says what it hears.".to_owned(),
             ),

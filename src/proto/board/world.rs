@@ -248,11 +248,7 @@ impl World {
         let signer = Box::new(Identity::from_pkcs8(&node.pkcs8).unwrap());
         let rng = seeded([index as u8; 32], node.life);
         let mut board = Board::new(settings, signer, now, rng);
-        board.handle_opened(
-            now,
-            node.medium.metas.get(META_ROSTER).cloned(),
-            node.medium.high_water,
-        );
+        board.handle_opened(now, node.medium.metas_kept(), node.medium.high_water);
         node.running = Some(Running {
             board,
             links: BTreeMap::new(),
@@ -753,6 +749,12 @@ impl Medium {
                 Loaded::Tree { tree, tombstones }
             }
         }
+    }
+
+    fn metas_kept(&self) -> Vec<(String, Bytes)> {
+        let kept = self.metas.iter();
+        kept.map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect()
     }
 
     fn commit(&mut self, batch: Batch) -> Vec<Outcome> {

@@ -270,6 +270,7 @@ mod tests {
             cluster_name: "home".parse().unwrap(),
             cluster: None,
             established_ms: 0,
+            doubtful: false,
             high_water: crate::base::version::Stamp::default(),
             wall_ms: 0,
             view: 0,

@@ -48,6 +48,8 @@ pub(super) struct Committer {
     measured: Option<Instant>,
     /// Something was written since.
     measured_late: bool,
+    /// Opened last, its log was found damaged.
+    fell_back: bool,
 }
 
 impl Committer {
@@ -70,6 +72,7 @@ impl Committer {
             stopped_full: None,
             measured: None,
             measured_late: false,
+            fell_back: false,
         }
     }
 
@@ -240,6 +243,7 @@ impl Committer {
     /// Opens the database and reads what the store keeps for itself.
     fn open(&mut self) -> Result<Opened, OpenError> {
         let medium = Medium::open(&self.path)?;
+        self.fell_back = medium.is_newly_damaged;
         let damaged = |source| OpenError::Damaged {
             path: self.path.clone(),
             source,
@@ -280,7 +284,13 @@ impl Committer {
         status.reason = format!("a commit failed ({error}); the store was opened anew");
         drop(status);
         self.set_medium(None);
-        if let Err(error) = self.reopen() {
+        let reopened = self.reopen();
+        if let Err(error @ OpenError::FellBack(_)) = reopened {
+            self.stop(State::Closed, error.to_string());
+            self.reply(StoreReply::Opened(Err(error)));
+            return;
+        }
+        if let Err(error) = reopened {
             self.stopped_full = full.then(Instant::now);
             let advice = "check the medium (`dmesg`) and restart this board";
             self.stop(
@@ -306,6 +316,10 @@ impl Committer {
         let mut attempts = 1;
         loop {
             match self.open() {
+                Ok(_) if self.fell_back => {
+                    self.set_medium(None);
+                    return Err(OpenError::FellBack(self.path.clone()));
+                }
                 Ok(_) => return Ok(()),
                 Err(error) if attempts == REOPENINGS_MAX => return Err(error),
                 Err(_) => attempts += 1,

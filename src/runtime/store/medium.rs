@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! format   text: "roundel store 2\n"
+//! damage   the log was found damaged, and how; until that is in the database as a note
 //! db/      the database of fjall
 //! db.new/  a database being made; removed at the next start when a power cut left it
 //! ```
@@ -15,10 +16,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use nix::fcntl::{Flock, FlockArg};
 
 use super::format::{self, STORE_FORMAT};
+use super::journal;
 use crate::base::cell::Cell;
 use crate::base::item::Key;
+use crate::base::store::META_DAMAGE;
 use crate::base::tree::Tree;
 
 /// Blocks of all tables held in memory, bytes: reads of a board are few and its memory is small.
@@ -33,6 +37,8 @@ const TREE_BATCH: usize = 1_024;
 const FILES_MAX: usize = 32;
 /// What `st_blocks` counts in (POSIX leaves it open, Linux says 512 everywhere).
 const BLOCK_BYTES: u64 = 512;
+/// The file that says how the log was damaged.
+const DAMAGE: &str = "damage";
 /// What the format file begins with.
 const FORMAT_MARK: &str = "roundel store ";
 
@@ -80,6 +86,13 @@ pub enum OpenError {
         /// What the system said.
         source: io::Error,
     },
+    /// While it ran, its log turned out to be damaged.
+    #[error(
+        "the log of the store in {} was damaged while it ran: check the card (`dmesg`); start this \
+         board again: it then takes its share anew from its neighbours",
+        .0.display()
+    )]
+    FellBack(PathBuf),
     /// The database cannot be recovered.
     #[error(
         "the store in {} is damaged ({source}); move the directory away and start again: this \
@@ -100,6 +113,8 @@ pub(super) struct Medium {
     database: Database,
     pub items: Keyspace,
     pub metas: Keyspace,
+    /// Its log was found damaged when it opened.
+    pub is_newly_damaged: bool,
 }
 
 impl Medium {
@@ -114,7 +129,10 @@ impl Medium {
         if found.is_none() {
             create(path)?;
         }
-        let medium = Medium::open_database(path, &path.join("db"))?;
+        mend(path)?;
+        let mut medium = Medium::open_database(path, &path.join("db"))?;
+        let taken = medium.take_damage(path);
+        medium.is_newly_damaged = taken.map_err(|error| database_error(path, error))?;
         if found.is_some_and(|format| format < STORE_FORMAT) {
             let added = medium.write_tree(&medium.scan_tree());
             added.map_err(|error| database_error(path, error))?;
@@ -140,7 +158,27 @@ impl Medium {
             metas: database.keyspace("metas", options).map_err(fail)?,
             database,
             path: path.to_owned(),
+            is_newly_damaged: false,
         })
+    }
+
+    /// What the damage file says becomes the mark among the metas.
+    /// Whether there was one.
+    fn take_damage(&self, path: &Path) -> fjall::Result<bool> {
+        let file = path.join(DAMAGE);
+        let reason = match fs::read(&file) {
+            Ok(reason) => reason,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        // Tree and counts were written with groups that may be gone.
+        self.write_tree(&self.scan_tree())?;
+        let mut batch = self.batch();
+        batch.remove(&self.metas, format::COUNTS);
+        batch.insert(&self.metas, META_DAMAGE, reason);
+        batch.commit()?;
+        fs::remove_file(&file)?;
+        Ok(true)
     }
 
     /// A batch that is on stable storage when its commit has returned.
@@ -258,6 +296,36 @@ fn taken_bytes(directory: &Path) -> u64 {
         }
     }
     bytes
+}
+
+/// Looks through the journals before the database does; see `journal`.
+fn mend(path: &Path) -> Result<(), OpenError> {
+    let database = path.join("db");
+    let fail = |error| io_error(path, error);
+    // What somebody who has it open writes at this moment looks torn.
+    let Ok(lock) = fs::File::open(database.join("lock")) else {
+        return Ok(());
+    };
+    let Ok(_lock) = Flock::lock(lock, FlockArg::LockExclusiveNonblock) else {
+        return Ok(());
+    };
+    let note = |reason: &str| {
+        crate::runtime::datadir::write_atomically(&path.join(DAMAGE), reason.as_bytes())
+    };
+    let mended = journal::mend(&database, note).map_err(fail)?;
+    if let Some(damage) = mended.damage {
+        tracing::warn!(
+            damage,
+            "the log of the store is damaged; check the card (`dmesg`)"
+        );
+    }
+    if mended.torn_bytes > 0 {
+        tracing::info!(
+            bytes = mended.torn_bytes,
+            "a write that was never answered was cut off"
+        );
+    }
+    Ok(())
 }
 
 /// Checks the format file; none when there is no store yet.

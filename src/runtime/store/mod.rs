@@ -31,6 +31,7 @@
 mod committer;
 mod format;
 mod group;
+mod journal;
 mod medium;
 mod reader;
 mod space;

@@ -133,6 +133,7 @@ fn hello() -> impl Strategy<Value = Hello> {
                 high_water: Stamp(stamp),
                 wall_ms,
                 view,
+                doubtful: view & 1 == 1,
                 kids,
                 share,
                 door,

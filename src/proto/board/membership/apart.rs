@@ -76,6 +76,12 @@ impl Apartness {
         self.note = note;
     }
 
+    /// Nothing of what is here may be offered.
+    pub(super) fn forget(&mut self) {
+        self.note = None;
+        self.unconfirmed.clear();
+    }
+
     /// It has yet to confirm what this board wrote while apart from it.
     pub(super) fn is_unconfirmed(&self, id: &Id) -> bool {
         self.unconfirmed.contains(id)

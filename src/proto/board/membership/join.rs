@@ -12,7 +12,11 @@ impl Board {
         let settling = self.membership.founding
             || self.membership.is_leaving()
             || self.handover.is_discarding();
-        if busy || settling || !matches!(self.phase, Phase::Alone | Phase::Joined) {
+        if self.meets_ring_in_doubt()
+            || busy
+            || settling
+            || !matches!(self.phase, Phase::Alone | Phase::Joined)
+        {
             return;
         }
         self.membership.joining = Some((*sponsor, now.time));

@@ -16,12 +16,15 @@
 mod absent;
 mod apart;
 mod diskless;
+mod doubt;
 mod join;
 mod leave;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::gossip::CallPurpose;
 use super::handover::LEAVE_CONFIRM_TIME;
@@ -122,6 +125,7 @@ pub(super) struct Membership {
     clone_probe: Option<SocketAddr>,
     absence: Absence,
     apart: apart::Apartness,
+    doubt: doubt::Doubt,
 }
 
 impl Default for Membership {
@@ -150,6 +154,7 @@ impl Default for Membership {
             clone_probe: None,
             absence: Absence::default(),
             apart: apart::Apartness::default(),
+            doubt: doubt::Doubt::default(),
         }
     }
 }
@@ -178,6 +183,10 @@ impl Membership {
         self.apart.restore(bytes);
     }
 
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.doubt.is_deep()
+    }
+
     pub(super) fn is_returning(&self) -> bool {
         self.apart.is_returning()
     }
@@ -189,7 +198,7 @@ impl Membership {
 
 impl Board {
     /// The store is open and held this roster.
-    pub(super) fn begin(&mut self, now: Now, roster: Option<Roster>) {
+    pub(super) fn begin(&mut self, now: Now, roster: Option<Roster>, damage: Option<Bytes>) {
         self.membership.since = now.time;
         self.phase = Phase::Alone;
         let known = roster.filter(|roster| roster.cluster().name == self.settings.cluster_name);
@@ -205,12 +214,20 @@ impl Board {
             }
             let standing = roster.entry(&self.me).map(|entry| entry.standing);
             self.roster = Some(roster.around(self.me));
-            match standing {
-                Some(standing) if standing.belongs() => self.resume(now),
-                Some(Standing::Left) => self.discard_items(),
-                Some(_) => self.struck_off_at_start(now),
-                None => {}
+            match (standing, &damage) {
+                (Some(standing), Some(mark)) if standing.belongs() => {
+                    self.resume_after_damage(now, mark);
+                }
+                (Some(_), Some(_)) => self.damaged_while_gone(),
+                (Some(standing), None) if standing.belongs() => self.resume(now),
+                (Some(Standing::Left), None) => self.discard_items(),
+                (Some(_), None) => self.struck_off_at_start(now),
+                (None, _) => {}
             }
+        }
+        if self.roster.is_none() && damage.is_some() {
+            // Nothing is left to doubt.
+            self.doubt_ends();
         }
         if let Some(endpoint) = self.membership.clone_probe {
             self.open_link(now, endpoint, None);
@@ -330,11 +347,18 @@ impl Board {
         }
     }
 
+    /// So many boards unheard may together be all that acknowledged a write, but for this one,
+    /// which counts as one of them when it lost what it held.
+    fn unheard_harmful(&self) -> usize {
+        let lost = usize::from(self.is_emptied_by_damage());
+        self.write_quorum().saturating_sub(lost).max(1)
+    }
+
     /// This copy may lack acknowledged writes. Every acknowledged write lies on a write quorum of
     /// boards, so with fewer than that unheard at least one of its boards has been heard.
     pub(in crate::proto::board) fn is_behind(&self) -> bool {
         let unheard = &self.membership.unheard;
-        (self.membership.resumed && self.unheard_partners() >= self.write_quorum())
+        (self.membership.resumed && self.unheard_partners() >= self.unheard_harmful())
             || (self.membership.was_split && unheard.iter().any(|id| self.is_present(id)))
     }
 
@@ -342,8 +366,11 @@ impl Board {
     pub(in crate::proto::board) fn heard_enough(&mut self) {
         let holders: BTreeSet<Id> = self.holder_ids().into_iter().collect();
         self.membership.unheard.retain(|id| holders.contains(id));
-        if self.unheard_partners() < self.write_quorum() {
+        if self.unheard_partners() < self.unheard_harmful() {
             self.membership.resumed = false;
+            if self.is_emptied_by_damage() {
+                self.doubt_ends();
+            }
             let waits = self.membership.unheard.iter().any(|id| self.is_present(id));
             let split = self.absent_holders().len() >= self.write_quorum();
             self.membership.was_split &= waits || split;
@@ -457,6 +484,10 @@ impl Board {
         if self.phase != Phase::Alone || self.membership.founding {
             return;
         }
+        if self.membership.doubt.is_deep() {
+            self.consider_doubt(now);
+            return;
+        }
         if self.handover.is_discarding() {
             self.rearm(now.time + CONSIDER_PERIOD, Timer::Consider);
             return;
@@ -559,6 +590,9 @@ impl Board {
         match (self.phase.clone(), &hello.cluster) {
             (Phase::Alone, Some(_)) => self.ask_to_join(now, &peer),
             (Phase::Alone, None) => {
+                if hello.doubtful {
+                    self.meet_doubtful(now, &peer);
+                }
                 self.tell_diskless(now, &peer);
                 self.rearm(now.time, Timer::Consider);
             }

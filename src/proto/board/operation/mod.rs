@@ -81,8 +81,9 @@ struct Operation {
     attempt: u32,
     /// Copies that were asked and may have stored it, or may yet: those that refused are not.
     exposed: usize,
-    /// A remove has found a value, at this attempt or an earlier one.
-    existed: bool,
+    /// Versions that this remove has drawn for its tombstone, one an attempt: it found a value
+    /// each time. A tombstone of another version is another's work.
+    tombstones: Vec<Version>,
     /// Why the last copy that refused did.
     refusal: Option<String>,
     deadline: Time,
@@ -176,7 +177,7 @@ impl Board {
             step: Step::Waiting,
             attempt: 0,
             exposed: 0,
-            existed: false,
+            tombstones: Vec::new(),
             refusal: None,
             deadline: now.time + limit::OPERATION_TIME_MAX,
             hedged: false,
@@ -310,22 +311,17 @@ impl Board {
                 if self.clock.align(now, &self.others, enough) {
                     self.watch.count("clock_corrections");
                 }
-                let stamp = self.clock.draw(now.wall);
-                (
-                    Record {
-                        version: Version {
-                            stamp,
-                            node: self.me,
-                        },
-                        value,
-                    },
-                    None,
-                )
+                let version = Version {
+                    stamp: self.clock.draw(now.wall),
+                    node: self.me,
+                };
+                (Record { version, value }, None)
             }
         };
         let asks = write.start(|id| self.is_present(id));
         write.count_hints(|id| self.watch.is_down_for(now.time, id, DOWN_EVERYWHERE_TIME));
         let item = Item { key, record };
+        let is_own = found.is_none();
         let writing = Writing {
             item: item.clone(),
             write,
@@ -336,6 +332,9 @@ impl Board {
         if let Some(operation) = self.operations.running.get_mut(&id) {
             operation.step = Step::Writing(Box::new(writing));
             operation.attempt += 1;
+            if is_own && matches!(operation.goal, Goal::Remove) {
+                operation.tombstones.push(item.record.version);
+            }
         }
         self.ask_to_write(now, id, &item, asks);
         self.judge(now, id);

@@ -130,9 +130,6 @@ impl Board {
         };
         match operation.goal {
             Goal::Remove => {
-                if let Some(operation) = self.operations.running.get_mut(&id) {
-                    operation.existed = true;
-                }
                 self.start_write(now, id, None, None);
             }
             _ if stale && operation.consistency != Consistency::One => {
@@ -165,7 +162,7 @@ impl Board {
         };
         let result = match operation.goal {
             Goal::Remove => {
-                let existed = operation.existed;
+                let existed = newest.is_some_and(|newest| operation.tombstones.contains(&newest));
                 let node = self.owner_of(&operation.key.clone());
                 Ok(Reply::Written {
                     node,
@@ -197,7 +194,7 @@ impl Board {
         };
         let complete = writing.write.is_complete();
         let (record, found) = (writing.item.record.clone(), writing.found);
-        let existed = operation.existed;
+        let existed = operation.tombstones.contains(&record.version);
         let goal = operation.goal.clone();
         let key = operation.key.clone();
         if let Some(call) = operation.call.take() {

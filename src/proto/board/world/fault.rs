@@ -2,6 +2,7 @@
 //! the other, messages that are sent again.
 
 use super::*;
+use crate::base::store::META_DAMAGE;
 
 /// What somebody on the LAN saw, and may send again.
 #[derive(Clone)]
@@ -113,5 +114,25 @@ impl World {
         let bytes = &self.nodes[index].medium.metas[META_ROSTER];
         let (_, note) = Roster::from_bytes(bytes).unwrap();
         note.first() == Some(&1)
+    }
+
+    /// What the board keeps at this moment.
+    pub(in crate::proto::board) fn medium(&self, index: usize) -> Medium {
+        self.nodes[index].medium.clone()
+    }
+
+    /// The log of a board that is down is damaged: its store opens with this.
+    pub(in crate::proto::board) fn damage(&mut self, index: usize, past: Medium) {
+        let medium = &mut self.nodes[index].medium;
+        let boot = medium.boot;
+        *medium = past;
+        medium.boot = boot;
+        let mark = Bytes::from_static(b"log");
+        medium.metas.insert(META_DAMAGE, mark);
+    }
+
+    /// The store carries the mark of damage.
+    pub(in crate::proto::board) fn is_marked(&self, index: usize) -> bool {
+        self.nodes[index].medium.metas.contains_key(META_DAMAGE)
     }
 }

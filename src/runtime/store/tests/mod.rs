@@ -13,6 +13,7 @@ use crate::base::store::{Change, Which};
 use crate::base::version::Version;
 
 mod distress;
+mod journal;
 mod model;
 
 /// No answer takes longer, on the slowest disk.
