@@ -34,9 +34,10 @@
 //!
 //! - **Inputs** are commands, each with the time: `handle_opened` and `handle_open_failed` (the
 //!   store), `handle_hint` (discovery), `handle_link` and `handle_datagram` (other boards),
-//!   `handle_call` and `handle_relayed` (the service), `handle_loaded` and `handle_stored` (answers
-//!   of the store), `handle_keyring` (its file is written), `handle_endpoint`, `handle_lag`, `handle_stop` and `handle_timeout`. An input
-//!   never fails: what is wrong in it is counted, answered or dropped.
+//!   `handle_call` and `handle_relayed` (the service), `handle_loaded` and `handle_stored`
+//!   (answers of the store), `handle_keyring` (its file is written), `handle_endpoint`,
+//!   `handle_lag`, `handle_stop` and `handle_timeout`. An input never fails: what is wrong in it
+//!   is counted, answered or dropped.
 //! - **Outputs** wait in queues ([`proto::board::Outbox`]). After any input the driver drains
 //!   `poll_store`, `poll_load`, `poll_link`, `poll_transmit` (each through `seal` as it goes),
 //!   `poll_keyring`, `poll_reply`, `poll_relayed` and `poll_event`, then sleeps until
@@ -138,8 +139,8 @@
 //! - A tombstone is collected only when no board of the roster holds anything older.
 //! - A stamp is never drawn twice, also across power cuts: the high-water mark is in each commit.
 //! - Discovery only hints: nothing is believed of a board whose signed hello was not verified.
-//! - No payload of a link or datagram is parsed before its tag has been checked, and none is accepted
-//!   twice. A cluster's key leaves a board sealed for another, or by its owner's hand.
+//! - No payload of a link or datagram is parsed before its tag has been checked, and none is
+//!   accepted twice. A cluster's key leaves a board sealed for another, or by its owner's hand.
 //! - A value leaves as the bytes it came in.
 //! - No input from the network makes a board panic, grow without bound or fall silent.
 //! - With nothing asked and nobody coming or going nothing is written to flash.
@@ -206,18 +207,19 @@
 //!
 //! **Keys between boards**
 //!
-//! - *Every board has a key from its first start: one that is given none draws one, and boards whose
-//!   windows are open tell each other theirs, sealed, until one has taken precedence.* So two rings
-//!   that meet merge their keys by the same rule. Rejected: boards without a key, which the founder
-//!   gives one; founding, joining and merging would each have a case without tags.
-//! - *A link whose boards hold no key in common carries sealed keys only and is no link to the ring:
-//!   membership never sees it.*
+//! - *Every board has a key from its first start: one that is given none draws one, and boards
+//!   whose windows are open tell each other theirs, sealed, until one has taken precedence.* So
+//!   two rings that meet merge their keys by the same rule. Rejected: boards without a key, which
+//!   the founder gives one; founding, joining and merging would each have a case without tags.
+//! - *A link whose boards hold no key in common carries sealed keys only and is no link to the
+//!   ring: membership never sees it.*
 //! - *An open cluster has a key that everybody knows.* Rejected: frames without tags; a second path
 //!   through every machine, to be tested apart.
-//! - *Keys are sealed to an X25519 share that the signed hello carries, of this start of the board.*
-//!   Rejected: to the P-256 identity, by which a card that is stolen later opens what was recorded.
-//! - *Frames get their sequence when they leave ([`Board::seal`](proto::board::Board::seal)).* A frame
-//!   that waits for the store is overtaken by others. Rejected: a window on streams.
+//! - *Keys are sealed to an X25519 share that the signed hello carries, of this start of the
+//!   board.* Rejected: to the P-256 identity, by which a card that is stolen later opens what was
+//!   recorded.
+//! - *Frames get their sequence when they leave ([`Board::seal`](proto::board::Board::seal)).* A
+//!   frame that waits for the store is overtaken by others. Rejected: a window on streams.
 //! - *Sessions of datagrams have no handshake: they hang on lives, which signed hellos and rosters
 //!   tell; one count numbers what a board sends to all.* Rejected: a first message that makes a
 //!   session, since it can be repeated; and a count for each receiver, which a restart forgets.
@@ -225,8 +227,8 @@
 //!   boards.* Rejected: six digits of the key; whoever founds one of two rings and joins the other
 //!   tries keys until the digits agree, in seconds, however the exchange of two boards is ordered.
 //! - *A member that missed a rotation is let in by its identity and its place in the roster.* An
-//!   owner's authority over rotations is not built: a card that is stolen can offer a key to a board
-//!   that was away when it was revoked, before the others do.
+//!   owner's authority over rotations is not built: a card that is stolen can offer a key to a
+//!   board that was away when it was revoked, before the others do.
 //!
 //! **Ring and placement**
 //!

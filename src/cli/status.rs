@@ -247,7 +247,7 @@ mod tests {
         assert!(
             of(Some("provisional"))
                 .unwrap()
-                .contains("may read and write, until")
+                .contains("may read and write; compare")
         );
         assert!(of(Some("open")).unwrap().contains("may join"));
         assert_eq!(of(None), None, "an older board says nothing");

@@ -60,7 +60,7 @@ fn assert_one_key(lab: &Lab, nodes: &[Node]) -> String {
 
 #[test]
 fn boards_without_a_key_pair_and_go_on_after_a_restart() {
-    let lab = Lab::new("pair", 3);
+    let lab = Lab::in_memory("pair", 3);
     let mut nodes = ring::form(&lab, 0..3);
     let kid = assert_one_key(&lab, &nodes);
     assert_eq!(state(&nodes[0])["access"], "provisional");
@@ -82,7 +82,7 @@ fn boards_without_a_key_pair_and_go_on_after_a_restart() {
 
 #[test]
 fn board_that_comes_late_is_let_in_by_its_id() {
-    let lab = Lab::new("accept", 3);
+    let lab = Lab::in_memory("accept", 3);
     let mut nodes = ring::form(&lab, 0..2);
     nodes[0]
         .call("confirm_cluster", json!({}))
@@ -104,7 +104,7 @@ fn board_that_comes_late_is_let_in_by_its_id() {
 
 #[test]
 fn board_of_another_key_or_of_an_ended_window_stays_outside() {
-    let lab = Lab::new("strange", 4);
+    let lab = Lab::in_memory("strange", 4);
     give_key(&lab, 0, 1);
     give_key(&lab, 1, 1);
     give_key(&lab, 2, 2);
@@ -132,7 +132,7 @@ fn board_of_another_key_or_of_an_ended_window_stays_outside() {
 
 #[test]
 fn key_is_rotated_under_load_without_a_failed_call_and_a_board_is_revoked() {
-    let lab = Lab::new("rotate", 5);
+    let lab = Lab::in_memory("rotate", 5);
     (0..5).for_each(|board| give_key(&lab, board, 7));
     let mut nodes = ring::form(&lab, 0..5);
     ring::wait_until_settled(&nodes);

@@ -119,7 +119,8 @@ impl Datagrams {
         Some(Id::from_bytes(bytes))
     }
 
-    /// The frame as the member that it names sent it. Nothing is remembered of one that does not verify.
+    /// The frame as the member that it names sent it. Nothing is remembered of one that does not
+    /// verify.
     ///
     /// # Errors
     /// [`SessionError`]; the datagram is to be dropped.
