@@ -405,7 +405,7 @@ impl Client {
         let proved = session.check(RPC, &host, seq, &received);
         if answer.status == 401 && answer.proof.is_empty() {
             self.session = None;
-        } else if !proved && !(answer.proof.is_empty() && UNPROVED.contains(&answer.status)) {
+        } else if !(proved || answer.proof.is_empty() && UNPROVED.contains(&answer.status)) {
             return Err(RpcError::Unproved { address });
         }
         Ok((answer.status, answer.body))

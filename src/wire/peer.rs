@@ -44,6 +44,10 @@ const ERROR: u8 = 0x1f;
 
 /// A message between boards.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a message is sent or handled at once, never kept"
+)]
 pub enum Message {
     /// 0x02: two copies compare what both should hold.
     SyncRequest {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use roundel::base::call::NodeState;
+use roundel::base::call::{MemberView, NodeState};
 use roundel::base::id::Id;
 use roundel::base::item::Key;
 use roundel::base::limit;
@@ -121,12 +121,14 @@ pub fn check_one_ring(world: &mut World) -> Result<(), String> {
         };
         let members = overview.members.iter();
         let alive: Vec<Id> = members.clone().filter(|m| m.alive).map(|m| m.id).collect();
-        // A card lost while its board joined or left waits for its owner to strike it.
-        let waits = members
-            .clone()
-            .any(|m| m.standing != Standing::Member && world.lost.contains(&m.id));
-        let settled = overview.settled || waits;
-        if alive != expected || overview.state != NodeState::Active || !settled {
+        // A lost card waits for its owner to strike it: whatever was under way when it was lost is
+        // until then, and so are boards that join and need to hear of what it held.
+        let is_lost = |m: &&MemberView| world.lost.contains(&m.id);
+        let moves = members.clone().any(|m| m.standing != Standing::Member);
+        let waits = moves && members.clone().any(|m| is_lost(&m));
+        let active = overview.state == NodeState::Active
+            || (waits && overview.state == NodeState::Activating);
+        if alive != expected || !active || !(overview.settled || waits) {
             return Err(format!(
                 "board {index} is {:?}, settled {}, and sees {} of {} boards alive",
                 overview.state,
