@@ -237,6 +237,9 @@ pub fn dead_files(sources: &[Source]) -> Vec<String> {
         .collect();
     let mut reached: Vec<&str> = Vec::new();
     while let Some(path) = waiting.pop() {
+        if reached.contains(&path) {
+            continue;
+        }
         reached.push(path);
         for candidate in declared(by_path[path], is_root(path)) {
             if let Some((path, _)) = by_path.get_key_value(candidate.as_str()) {
