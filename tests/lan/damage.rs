@@ -99,3 +99,63 @@ fn corrupt_record_is_fetched_from_a_copy_and_reported_and_never_served() {
         Ok(())
     });
 }
+
+#[test]
+fn board_with_a_damaged_log_brings_nothing_back_and_is_filled_by_the_others() {
+    let lab = Lab::new("damage", 3);
+    let mut nodes = ring::form(&lab, 0..3);
+    for number in 0..20 {
+        let put = json!({
+            "key": format!("k{number}"),
+            "value": format!("value number {number} of the log"),
+            "consistency": "all",
+        });
+        nodes[0].call("put", put).expect("all three are there");
+    }
+    nodes[1].kill();
+    let store = lab.directory().join("data2/store/db");
+    let held = holders(&store, b"value number 7 of the log");
+    let (path, at) = held.first().expect("a young store has it in its journal");
+    let mut content = fs::read(path).expect("our file");
+    content[at + 3] ^= 1;
+    fs::write(path, content).expect("our file");
+    for number in 0..5 {
+        let remove = json!({"key": format!("k{number}")});
+        nodes[0]
+            .call("remove", remove)
+            .expect("two of three are there");
+    }
+    nodes[1] = Node::start(&lab, 1);
+    ring::wait_for_ring(&nodes, ring::SETTLED_MAX);
+    assert!(
+        nodes[1].log().contains("the log of the store is damaged"),
+        "{}",
+        nodes[1].log()
+    );
+    let stats = nodes[1].call("get_node_stats", json!({}));
+    let stats = stats.expect("it says how it is").to_string();
+    assert!(stats.contains("stores_emptied"), "{stats}");
+    // Filled: it has everything that is left with nobody else to ask.
+    wait::until("it is filled", ring::SETTLED_MAX, || {
+        let list = nodes[1].call("list_items", json!({}));
+        let list = list.map_err(|error| format!("{error:?}"))?;
+        let held = list["items"].as_array().map_or(0, Vec::len);
+        (held == 15).then_some(()).ok_or(format!("{held} items"))
+    });
+    nodes[0].kill();
+    nodes[2].kill();
+    for number in 5..20 {
+        let alone = json!({"key": format!("k{number}"), "consistency": "one"});
+        wait::until("it is read there alone", ring::SETTLED_MAX, || {
+            let got = nodes[1].call("get", alone.clone());
+            let got = got.map_err(|error| format!("k{number}: {error:?}"))?;
+            assert_eq!(got["value"], format!("value number {number} of the log"));
+            Ok(())
+        });
+    }
+    for number in 0..5 {
+        let alone = json!({"key": format!("k{number}"), "consistency": "one"});
+        let got = nodes[1].call("get", alone);
+        assert!(got.is_err(), "k{number} came back: {got:?}");
+    }
+}
