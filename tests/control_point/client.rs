@@ -96,8 +96,8 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGINT);
+        // It may have ended by itself. Not SIGINT: what a shell runs in the background ignores that.
+        let _ = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM);
         let _ = self.child.wait();
     }
 }
