@@ -21,6 +21,8 @@ fn lan() {
         "link add lan0 type veth peer name lan1",
         "address add 10.0.0.1/24 dev lan0",
         "address add 10.0.0.2/24 dev lan0",
+        // No address that comes a second later: the browser takes that for another network.
+        "link set lan0 addrgenmode none",
         "link set lan0 up",
         "link set lan1 up",
         "route replace local 10.0.0.1 dev lo src 10.0.0.2 table local",

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use crate::base::access::Access;
 use crate::base::call::{MemberView, Overview};
 use crate::base::endpoint::Name;
 use crate::base::member::RingMode;
@@ -15,7 +16,7 @@ use crate::service::method::standing;
 pub(super) const TEMPLATE: &str = include_str!("assets/page.html");
 
 /// The document of a board; without an overview it says that the board is starting.
-pub(super) fn of(facts: &Facts, overview: Option<&Overview>) -> String {
+pub(super) fn of(facts: &Facts, access: Access, overview: Option<&Overview>) -> String {
     let mut page = String::with_capacity(TEMPLATE.len() + 8 * 1_024);
     let mut rest = TEMPLATE;
     while let Some((before, after)) = rest.split_once("{{") {
@@ -23,7 +24,11 @@ pub(super) fn of(facts: &Facts, overview: Option<&Overview>) -> String {
             .split_once("}}")
             .expect("every mark of the template is closed");
         page.push_str(before);
-        fill(&mut page, name, facts, overview);
+        match name {
+            // Where it says more later nothing moves.
+            "banner" => page.push_str(banner(access)),
+            name => fill(&mut page, name, facts, overview),
+        }
         rest = after;
     }
     page.push_str(rest);
@@ -47,6 +52,21 @@ fn fill(page: &mut String, name: &str, facts: &Facts, overview: Option<&Overview
         ("ring" | "unplug" | "store" | "wrong", None) => page.push_str("the board is starting"),
         ("boards", None) => {}
         (other, _) => unreachable!("the template names {other}, which nobody fills"),
+    }
+}
+
+/// Whom the ring trusts, where that needs saying; `assets/key.js` says it in the same words.
+fn banner(access: Access) -> &'static str {
+    match access {
+        Access::Keyed => "",
+        Access::Provisional => {
+            "<div data-tone=\"warn\"><p>This ring trusts everyone on this LAN until you confirm \
+             it.</p></div>"
+        }
+        Access::Open => {
+            "<div data-tone=\"bad\"><p>This ring is open: whoever reaches it may change \
+             everything in it.</p></div>"
+        }
     }
 }
 

@@ -136,7 +136,7 @@ impl<B: Board> Service<B> {
 
     async fn document(&self) -> Answer {
         let overview = self.overview_soon().await;
-        let text = document::of(self.facts(), overview.as_deref());
+        let text = document::of(self.facts(), self.keys().access, overview.as_deref());
         guarded(Answer::new(200, "text/html; charset=utf-8", text))
             .with("Cache-Control", "no-store")
     }

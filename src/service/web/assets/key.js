@@ -8,9 +8,9 @@ import { called, find, make, many, say } from './word.js';
 const ASK_MS = 4000;
 const banner = find('banner');
 const sure = find('sure');
-let session = { may: 'read', access: 'keyed' };
+let session = { may: 'read', access: 'keyed', unknown: true };
 let state = null;
-let shown = '';
+let shown = null;
 let run = async () => {};
 
 export function start() {
@@ -61,7 +61,8 @@ function paint() {
       ['Accept', () => accept(board)]]);
   }
   const key = JSON.stringify(rows);
-  if (key === shown) return;
+  // What the document says stands until the session is known.
+  if (key === shown || session.unknown) return;
   shown = key;
   banner.hidden = rows.length === 0;
   banner.replaceChildren(...rows.map(([tone, text, act]) => {
