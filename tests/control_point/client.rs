@@ -96,7 +96,7 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        // It may have ended by itself. Not SIGINT: what a shell runs in the background ignores that.
+        // It may have ended by itself. A shell may have it ignore SIGINT.
         let _ = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM);
         let _ = self.child.wait();
     }
