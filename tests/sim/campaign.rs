@@ -121,6 +121,18 @@ fn calm(world: &mut World) {
 fn rest(world: &mut World) {
     world.run_for(Duration::from_secs(5));
     world.clients = false;
+    // What was asked before is answered first: a read beside a write may miss it.
+    wait(
+        world,
+        Time(world.now.0 + ASK_TIME_MAX.as_micros() as u64),
+        |world| {
+            let nodes = world.nodes.iter().filter_map(|node| node.running.as_ref());
+            let waiting: usize = nodes.map(|running| running.waiting.len()).sum();
+            (waiting == 0)
+                .then_some(())
+                .ok_or(format!("{waiting} calls wait"))
+        },
+    );
     let calm = Time(world.now.0 - 5_000_000);
     wait(world, calm + ONE_RING_WITHIN, |world| {
         let ring = checker::check_one_ring(world);
