@@ -8,10 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::code::JoinCode;
 use super::endpoint::{Name, SocketAddr};
 use super::id::Id;
 use super::item::{Item, Key, Value};
-use super::keys::KeyView;
+use super::keys::{CodeView, KeyView};
 use super::member::{Cluster, ClusterId, RingMode, Standing};
 use super::owner::Credential;
 use super::version::Version;
@@ -127,6 +128,14 @@ pub enum Call {
         /// Which one.
         id: Id,
     },
+    /// Makes a one-time code with which one board comes in. Answered by [`Reply::Code`].
+    MakeCode,
+    /// A person entered a one-time code here, of a ring that this board is to join. Answered by
+    /// [`Reply::Keys`] once it is in.
+    EnterCode {
+        /// The code.
+        code: JoinCode,
+    },
     /// The key that the boards agreed on is the cluster's: whoever has none is a stranger from
     /// here on. Answered by [`Reply::Keys`].
     Confirm,
@@ -187,6 +196,13 @@ pub struct Finger {
 pub enum Reply {
     /// To what has to do with keys.
     Keys(Box<KeyView>),
+    /// To make code.
+    Code {
+        /// The code.
+        code: JoinCode,
+        /// How long it holds, and for how many attempts.
+        view: CodeView,
+    },
     /// To put and remove.
     Written {
         /// The board that owns the key.

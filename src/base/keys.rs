@@ -28,6 +28,15 @@ pub struct AskingView {
     pub ago: Duration,
 }
 
+/// A one-time code that a board made, but for the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeView {
+    /// It is void after this.
+    pub left: Duration,
+    /// Attempts that are left; 0: it is used up.
+    pub attempts: u8,
+}
+
 /// How a board stands with its keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyView {
@@ -45,6 +54,8 @@ pub struct KeyView {
     pub members: usize,
     /// Boards that would come in.
     pub asking: Vec<AskingView>,
+    /// The one-time code that this board made, while it is valid or known to be used up.
+    pub code: Option<CodeView>,
     /// Boards that are not let in again.
     pub revoked: Vec<Id>,
     /// Boards that have not said yet that they hold the next key.

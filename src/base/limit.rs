@@ -244,6 +244,14 @@ pub const REVOKED_KEY_TIME: Duration = Duration::from_secs(30);
 pub const ASKING_MAX: usize = 64;
 /// Boards let in whose link has not come yet.
 pub const ACCEPTED_MAX: usize = 64;
+/// A one-time code for joining is void after this.
+pub const JOIN_CODE_TIME: Duration = Duration::from_secs(600);
+/// Guesses at such a code in all, of 100,000,000; and boards that a newcomer tries one with.
+pub const JOIN_CODE_ATTEMPTS: u8 = 5;
+/// A code that was entered is tried for so long: several hellos with boards that are slow.
+pub const JOIN_CODE_TRIED_MAX: Duration = Duration::from_secs(30);
+/// Links at once on which a code may be proved; each lasts as long as a hello may.
+pub const JOIN_CODE_LINKS_MAX: usize = 8;
 /// Boards remembered as revoked; the oldest ids of more could come back with a leaked key only.
 pub const REVOKED_MAX: usize = 1_024;
 /// Bytes of a keyring's file: three keys and every revoked id.

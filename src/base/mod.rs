@@ -6,6 +6,7 @@
 pub mod access;
 pub mod call;
 pub mod cell;
+pub mod code;
 pub mod endpoint;
 pub mod hint;
 pub mod id;

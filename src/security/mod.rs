@@ -9,5 +9,6 @@ pub mod key;
 pub mod password;
 pub mod rnd1;
 pub mod seal;
+pub mod spake2;
 pub mod token;
 pub mod window;

@@ -65,6 +65,9 @@ impl<B: Board> Service<B> {
             Ok(Some(ask)) => ask,
             Err(failure) => return self.chord_answer(&Ask::default(), &Err(failure)),
         };
+        if let Err(refused) = self.refuse_secret(&ask.method) {
+            return self.chord_answer(&ask, &Err(refused));
+        }
         let to = match self.reply_address(&ask, request, caller).await {
             Ok(to) => to,
             Err(failure) => return self.chord_answer(&ask, &Err(failure)),

@@ -96,6 +96,7 @@ impl<B: Board> Service<B> {
 
     /// Runs a request that another board passed on.
     pub(super) async fn outcome_relayed(&self, request: &Request<'_>) -> Outcome {
+        self.refuse_secret(&request.method)?;
         match request.dest {
             Dest::Random | Dest::All => Err(Failure::new(
                 Code::BadDestination,
@@ -203,6 +204,7 @@ impl<B: Board> Service<B> {
     /// Has one other board run the request, and waits for its answer within bounds.
     async fn pass_on(&self, id: Id, request: &Request<'_>, caller: Caller) -> Outcome {
         self.permit_request(request, caller)?;
+        self.refuse_secret(&request.method)?;
         if request.hops >= limit::FORWARD_HOPS_MAX {
             return Err(Failure::new(
                 Code::BadDestination,

@@ -291,7 +291,7 @@ impl<B: Board> Service<B> {
 }
 
 /// Nobody on the LAN can read it: it came within TLS, or from this machine.
-fn is_private(request: &Request) -> bool {
+pub(super) fn is_private(request: &Request) -> bool {
     request.secure || is_here(request)
 }
 

@@ -9,6 +9,7 @@ use super::caller::{CHALLENGE, Entry, Visitor};
 use super::control::XML;
 use super::exchange::{Answer, Fields, Request, Transport};
 use super::guard::{Refusal, admit_accept, admit_json, refuse};
+use super::owner::is_private;
 use super::rpc::Answered;
 use super::web::PRESENTATION_PATH;
 use super::{Board, Failure, Service, device};
@@ -133,7 +134,8 @@ impl<B: Board> Service<B> {
                     "GET" | "HEAD" => Ok(self.get(query.unwrap_or_default(), caller).await),
                     "POST" | "PUT" => {
                         admit_json(fields)?;
-                        Ok(answer(self.rpc(&request.body, visitor).await))
+                        let private = is_private(request);
+                        Ok(answer(self.rpc(&request.body, visitor, private).await))
                     }
                     _ => Ok(self.not_allowed("GET, HEAD, POST, PUT")),
                 }
@@ -218,7 +220,7 @@ impl<B: Board> Service<B> {
             return self.not_allowed("POST, PUT");
         }
         let visitor = Visitor { caller, seal: None };
-        answer(self.rpc(query.request.as_bytes(), &visitor).await)
+        answer(self.rpc(query.request.as_bytes(), &visitor, false).await)
     }
 
     pub(super) fn not_allowed(&self, allow: &'static str) -> Answer {

@@ -66,8 +66,8 @@ fn emit(id: Json<'_>, ts: u64, outcome: Result<&RawValue, &Failure>) -> String {
 }
 
 impl<B: Board> Service<B> {
-    /// Answers a document of any client.
-    pub(super) async fn rpc(&self, body: &[u8], visitor: &Visitor) -> Answered {
+    /// Answers a document of any client; `private` when nobody on the LAN can read along.
+    pub(super) async fn rpc(&self, body: &[u8], visitor: &Visitor, private: bool) -> Answered {
         let message = match Message::parse(body) {
             Ok(message) => message,
             Err(fault) => {
@@ -75,6 +75,18 @@ impl<B: Board> Service<B> {
                 return Answered::whole(&failure, self.clock().now());
             }
         };
+        if !private && let Err(failure) = self.refuse_secrets(&message) {
+            let id = match &message {
+                Message::Single(Ok(request)) => request.id,
+                _ => None,
+            };
+            let text = emit(id.unwrap_or(Json::NULL), self.clock().now(), Err(&failure));
+            return Answered {
+                status: failure.status(),
+                text: Some(text),
+                location: None,
+            };
+        }
         let session = visitor.seal.as_ref().map(|seal| seal.session());
         let Some(key) = session.zip(self.names_of_writes(&message)) else {
             return self.message(message, visitor.caller).await;
@@ -97,15 +109,34 @@ impl<B: Board> Service<B> {
         answered
     }
 
+    fn refuse_secrets(&self, message: &Message<'_>) -> Result<(), Failure> {
+        let mut requests = requests(message).iter().flatten();
+        requests.try_for_each(|request| self.refuse_secret(&request.method))
+    }
+
+    /// A method that takes or tells a secret is not for where others can read along.
+    ///
+    /// # Errors
+    /// -32002 with the next step.
+    pub(super) fn refuse_secret(&self, method: &str) -> Result<(), Failure> {
+        match self.table().find(method) {
+            Some(method) if method.is_secret() => Err(Failure::new(
+                Code::Unauthorized,
+                format!(
+                    "{} has to do with a secret, which others could read on its way; ask the \
+                     board itself, on its own machine or over https://",
+                    method.name
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// The ids of a document's requests, if one of them changes something and each that does has
     /// an id.
     fn names_of_writes(&self, message: &Message<'_>) -> Option<String> {
-        let requests = match message {
-            Message::Single(request) => std::slice::from_ref(request),
-            Message::Batch(requests) => requests,
-        };
         let mut names = String::new();
-        for request in requests.iter().flatten() {
+        for request in requests(message).iter().flatten() {
             let method = self.table().find(&request.method);
             if method.is_some_and(|method| method.scope > Scope::Read) {
                 names.push_str(request.id?.text());
@@ -301,6 +332,13 @@ impl<B: Board> Service<B> {
             Code::MethodNotFound,
             format!("no method '{shown}' is known; {hint}"),
         )
+    }
+}
+
+fn requests<'m, 'a>(message: &'m Message<'a>) -> &'m [Result<Request<'a>, Invalid<'a>>] {
+    match message {
+        Message::Single(request) => std::slice::from_ref(request),
+        Message::Batch(requests) => requests,
     }
 }
 

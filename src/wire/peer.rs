@@ -40,6 +40,7 @@ const RANGE_PAGE: u8 = 0x19;
 const REKEY: u8 = 0x1a;
 const REKEYED: u8 = 0x1b;
 const OWNER: u8 = 0x1c;
+const CODE: u8 = 0x1e;
 const ERROR: u8 = 0x1f;
 
 /// A message between boards.
@@ -91,6 +92,8 @@ pub enum Message {
         /// Its name.
         kid: [u8; 8],
     },
+    /// 0x1e: a step of proving a one-time code, on a link without a key in common.
+    Code(CodeStep),
     /// 0x12 subtype 2: the sender votes a board suspect.
     Suspect(Suspicion),
     /// 0x12 subtype 0.
@@ -198,6 +201,24 @@ pub enum Door {
     Asks,
     /// Its pairing window is open: the two agree on one key.
     Window,
+    /// It is alone, a person entered a one-time code there, and it takes the key of the board that
+    /// made it.
+    Code,
+}
+
+/// A step of proving a one-time code, as `security/spake2` makes and reads it. The newcomer sends
+/// its share and later its tag first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CodeStep {
+    /// The sender's share.
+    Share([u8; 32]),
+    /// What shows that the sender has the code.
+    Tag([u8; 32]),
+    /// The member's: the newcomer is not let in. No one vouches for it.
+    Refused {
+        /// Attempts that the code has left; 0: it is used up, or there is none.
+        left: u8,
+    },
 }
 
 /// A vote that a board is suspect.
@@ -558,6 +579,7 @@ impl Message {
                 let (number, sealed) = read(payload, kind)?;
                 Message::Owner { number, sealed }
             }
+            CODE => Message::Code(read(payload, kind)?),
             REKEYED => Message::Rekeyed {
                 kid: read(payload, kind)?,
             },
@@ -625,6 +647,7 @@ impl Message {
             Message::HelloAck { signature, mac } => (HELLO_ACK, write(&(signature, mac))),
             Message::Rekey { number, sealed } => (REKEY, write(&(number, sealed))),
             Message::Owner { number, sealed } => (OWNER, write(&(number, sealed))),
+            Message::Code(step) => (CODE, write(step)),
             Message::Rekeyed { kid } => (REKEYED, write(kid)),
             Message::Swim {
                 view,

@@ -106,6 +106,7 @@ impl Board {
             | Message::HelloAck { .. }
             | Message::Rekey { .. }
             | Message::Rekeyed { .. }
+            | Message::Code(_)
             | Message::Owner { .. } => {
                 self.watch.count("frames_misplaced");
             }

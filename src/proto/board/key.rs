@@ -2,10 +2,12 @@
 //! what goes out and comes in.
 //!
 //! A link whose boards hold a key in common is up, and its frames carry tags. One whose boards hold
-//! none, but may come to hold one (`proto/keyring` says when), carries sealed keys only; whoever
-//! took one keeps it, closes that link and comes again. What is kept goes out by
-//! [`Board::poll_keyring`]; the driver answers with [`Board::handle_keyring`].
+//! none, but may come to hold one (`proto/keyring` says when), carries sealed keys only, and what
+//! proves a one-time code (`code.rs`); whoever took a key keeps it, closes that link and comes
+//! again. What is kept goes out by [`Board::poll_keyring`]; the driver answers with
+//! [`Board::handle_keyring`].
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -75,6 +77,17 @@ impl Talk {
         }?;
         self.heard += 1;
         Some(opened)
+    }
+
+    /// What is sealed or proved on this link is bound to, and how its other side came to be there.
+    pub(super) fn context(&self) -> ([u8; 32], Admission) {
+        (self.context, self.admission)
+    }
+
+    /// The other side is let in, or lets this one in: a key may go there once more.
+    pub(super) fn admit(&mut self, admission: Admission) {
+        self.admission = admission;
+        self.last = None;
     }
 
     /// The frame as the other side sent it.
@@ -221,7 +234,7 @@ impl Board {
     }
 
     /// It is in a ring of others.
-    fn is_alone(&self) -> bool {
+    pub(super) fn is_alone(&self) -> bool {
         let roster = self.roster.as_ref().filter(|_| self.phase == Phase::Joined);
         roster.is_none_or(|roster| roster.members().count() <= 1)
     }
@@ -244,6 +257,8 @@ impl Board {
             _ => None,
         };
         let door = handshake.mine().door;
+        let room = self.has_room_for_code();
+        let proving = Cell::new(false);
         let step = handshake.handle(
             message,
             &Terms {
@@ -251,10 +266,15 @@ impl Board {
                 keyring: self.keys.keyring(),
                 admits: &|hello, key| {
                     let member = self.is_member(&hello.contact.id);
-                    self.keys.admission(hello, key, door, member).is_some()
+                    let how = self.keys.admission(hello, key, door, member);
+                    proving.set(room && how == Some(Admission::Code));
+                    proving.get() || how.is_some_and(|how| how != Admission::Code)
                 },
             },
         );
+        if proving.get() {
+            self.note_code_link(id);
+        }
         if let (Err(HandshakeError::Key), Some(hello)) = (&step, hello) {
             let endpoint = SocketAddr::new(remote.ip(), hello.contact.endpoint.port());
             self.keys.note_asking(now.time, &hello, endpoint);
@@ -317,7 +337,10 @@ impl Board {
             self.link_up(now, id, hello);
         }
         self.tell_key(id, unconfirmed);
-        self.tell_owner(id, &peer);
+        if up {
+            self.tell_owner(id, &peer);
+        }
+        self.begin_code(now, id, door);
     }
 
     /// Gives the current key to a board that lacks it, or the owner's word for it.
@@ -335,7 +358,7 @@ impl Board {
         let next = next && talk.keys.is_some();
         let said = Some((kid, self.keys.is_confirmed()));
         if !(next || news && talk.last != said)
-            || talk.admission == Admission::Asked
+            || matches!(talk.admission, Admission::Asked | Admission::Code)
             || self.keys.is_open()
         {
             return;

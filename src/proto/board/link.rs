@@ -48,7 +48,8 @@ pub enum LinkEvent {
 pub(super) enum State {
     Opening,
     Hello(Box<Handshake>),
-    /// There is no key in common: only sealed keys go this way, until the boards have agreed.
+    /// There is no key in common: only sealed keys and steps of a one-time code go this way, until
+    /// the boards have agreed.
     Pairing(Id),
     Up(Id),
 }
@@ -350,6 +351,7 @@ impl Board {
             }
             State::Pairing(_) => match message {
                 Message::Rekey { number, sealed } => self.rekeyed(now, id, number, &sealed),
+                Message::Code(step) => self.code_step(now, id, &step),
                 _ => self.drop_link(now, id, true),
             },
             State::Hello(_) => self.link_hello(now, id, message),
@@ -497,6 +499,7 @@ impl Board {
         let Some(link) = self.links.links.remove(&id) else {
             return;
         };
+        self.code_link_gone(now, id);
         if close {
             self.out.links.push_back(LinkCommand::Close(id));
         }

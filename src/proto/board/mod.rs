@@ -13,6 +13,7 @@
 //! Polling order: after any `handle_*`, drain `poll_store`, `poll_load`, `poll_link`,
 //! `poll_transmit`, `poll_reply`, `poll_relayed`, `poll_event`, then sleep until `poll_timeout`.
 
+mod code;
 mod collect;
 mod copy;
 mod gossip;
@@ -33,6 +34,8 @@ mod scan;
 mod scenario;
 #[cfg(test)]
 mod scenario_absence;
+#[cfg(test)]
+mod scenario_code;
 #[cfg(test)]
 mod scenario_diskless;
 #[cfg(test)]
@@ -161,6 +164,7 @@ enum Timer {
     HintReview,
     Keys,
     Rotation,
+    Code,
 }
 
 /// What a load was for.
@@ -248,6 +252,7 @@ pub struct Board {
     owner: Option<Credential>,
     keeping: key::Keeping,
     rotation: Option<rotation::Rotation>,
+    coding: code::Coding,
     datagrams: Datagrams,
     gossip: gossip::Gossip,
     membership: membership::Membership,
@@ -289,6 +294,7 @@ impl Board {
             keys: Keys::new(origin, now.time, [rng.random(), rng.random()]),
             keeping: key::Keeping::default(),
             rotation: None,
+            coding: code::Coding::default(),
             datagrams: Datagrams::new(party),
             settings,
             signer,
@@ -426,6 +432,8 @@ impl Board {
             Call::Forget { id } => self.forget(now, &id).map(Some),
             Call::KeyState => Ok(Some(self.key_state(now))),
             Call::Accept { id } => self.accept(now, id).map(Some),
+            Call::MakeCode => self.make_code(now).map(Some),
+            Call::EnterCode { code } => self.enter_code(now, id, code),
             Call::Confirm => self.confirm(now).map(Some),
             Call::Rotate { without } => self.rotate(now, id, without),
             Call::Relay { dest, request } => self.relay(now, id, dest, request),
@@ -527,6 +535,7 @@ impl Board {
                 Timer::Comparison(operation) => self.comparison_late(now, operation),
                 Timer::Keys => self.keys_due(now),
                 Timer::Rotation => self.rotation_due(now),
+                Timer::Code => self.code_due(now),
             }
         }
         self.settle(now);

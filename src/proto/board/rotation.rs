@@ -70,6 +70,7 @@ impl Board {
             window: self.keys.window_left(now.time),
             members: self.member_ids().len(),
             asking: asking.collect(),
+            code: self.keys.codes.view(now.time),
             revoked: self.keys.revoked().copied().collect(),
             waiting: waiting.copied().collect(),
         }))

@@ -19,6 +19,7 @@
 //! given the key once a member let it in; it takes it if it is alone and unconfirmed. Nothing is
 //! persisted here: [`Keys::poll_kept`] says what to keep.
 
+pub mod code;
 mod kept;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use self::code::Codes;
 pub use self::kept::{Kept, KeptError};
 use crate::base::endpoint::{Name, SocketAddr};
 use crate::base::hint::HintMac;
@@ -69,6 +71,8 @@ pub enum Admission {
     Asked,
     /// A member of this ring let it in.
     Accepted,
+    /// One of the two would prove a one-time code: no key goes either way until it has.
+    Code,
 }
 
 /// A key on its way, before it is sealed.
@@ -115,6 +119,8 @@ pub struct Keys {
     secret: Secret,
     asking: BTreeMap<Id, Asking>,
     accepted: BTreeSet<Id>,
+    /// One-time codes, made and entered.
+    pub codes: Codes,
     unkept: bool,
 }
 
@@ -154,6 +160,7 @@ impl Keys {
             secret: Secret::new(drawn[1]),
             asking: BTreeMap::new(),
             accepted: BTreeSet::new(),
+            codes: Codes::default(),
         }
     }
 
@@ -189,6 +196,8 @@ impl Keys {
     pub fn door(&self, now: Time, alone: bool) -> Door {
         if self.confirmed {
             Door::Shut
+        } else if alone && self.codes.is_entered() {
+            Door::Code
         } else if self.window_left(now) > Duration::ZERO {
             Door::Window
         } else if alone {
@@ -216,10 +225,15 @@ impl Keys {
             return Some(Admission::Member);
         }
         match (mine, hello.door) {
+            (Door::Code, Door::Code) => None,
+            (Door::Code, _) if self.codes.proved() == Some(id) => Some(Admission::Asked),
+            // A replaced key in common would have the link carry everything.
+            (Door::Code, _) => key.is_none().then_some(Admission::Code),
             (Door::Window, Door::Window) => Some(Admission::Window),
-            (_, Door::Window | Door::Asks) if self.accepted.contains(&id) => {
+            (_, Door::Window | Door::Asks | Door::Code) if self.accepted.contains(&id) => {
                 Some(Admission::Accepted)
             }
+            (_, Door::Code) if self.codes.is_open() && key.is_none() => Some(Admission::Code),
             (Door::Window | Door::Asks, Door::Closed | Door::Shut) => Some(Admission::Asked),
             _ => None,
         }
@@ -228,7 +242,7 @@ impl Keys {
     /// A board that was refused at the hello would come in.
     pub fn note_asking(&mut self, now: Time, hello: &Hello, endpoint: SocketAddr) {
         let id = hello.contact.id;
-        let asks = matches!(hello.door, Door::Asks | Door::Window);
+        let asks = matches!(hello.door, Door::Asks | Door::Window | Door::Code);
         if !asks || self.open || self.revoked.contains(&id) {
             return;
         }
@@ -338,7 +352,7 @@ impl Keys {
         let takes = match how {
             Admission::Member | Admission::Window => precedes,
             Admission::Asked => !self.confirmed,
-            Admission::Accepted => false,
+            Admission::Accepted | Admission::Code => false,
         };
         if takes {
             let revoking = std::mem::take(&mut self.revoking);

@@ -10,6 +10,7 @@ use base64::Engine;
 use bytes::Bytes;
 
 use crate::base::call::Consistency;
+use crate::base::code::JoinCode;
 use crate::base::endpoint::SocketAddr;
 use crate::base::id::Id;
 use crate::base::item::Key;
@@ -164,6 +165,16 @@ impl<'a> Args<'a> {
     /// As [`Args::id`]; -32602 when it is null.
     pub fn id_required(&self, name: &str) -> Result<Id, Failure> {
         self.id(name)?.ok_or_else(|| null(name))
+    }
+
+    /// A one-time code that cannot be left out.
+    ///
+    /// # Errors
+    /// -32602 when it is something else.
+    pub fn join_code(&self, name: &str) -> Result<JoinCode, Failure> {
+        let text = self.text_of(name)?.ok_or_else(|| null(name))?;
+        let code = text.parse::<JoinCode>();
+        code.map_err(|error| Failure::params(format!("parameter '{name}': {error}")))
     }
 
     /// A numeric address that cannot be left out.

@@ -1,12 +1,13 @@
 //! The methods that have to do with the cluster's key: names and figures of it, whom it is given
-//! to, and its replacement. A key itself never leaves by any of them.
+//! to, and its replacement. A key itself never leaves by any of them; a one-time code does, where
+//! nobody reads along ([`SECRET`]).
 
 use serde::Serialize;
 
 use crate::base::call::{Call, Reply};
 use crate::base::endpoint::{Name, SocketAddr};
 use crate::base::id::Id;
-use crate::base::keys::{KeyName, KeyView};
+use crate::base::keys::{CodeView, KeyName, KeyView};
 use crate::service::Facts;
 
 use super::argument::Args;
@@ -14,7 +15,11 @@ use super::shape::{json, misplaced};
 use super::{Method, Outcome, Param, Run, Scope, Takes};
 
 const RESULT: &str = "{access, kid, epoch, previous?, next?, window_s, members, \
-                      asking: [{id, name, addr, port, ago_s}], revoked: […], waiting: […]}";
+                      asking: [{id, name, addr, port, ago_s}], code?: {left_s, attempts}, \
+                      revoked: […], waiting: […]}";
+
+/// Methods that take or tell a secret.
+pub(super) const SECRET: [&str; 2] = ["make_join_code", "enter_join_code"];
 
 /// See the module.
 pub(super) const METHODS: &[Method] = &[
@@ -43,6 +48,39 @@ pub(super) const METHODS: &[Method] = &[
             call: |args| {
                 Ok(Call::Accept {
                     id: args.id_required("node")?,
+                })
+            },
+            result: shown,
+        },
+    },
+    Method {
+        name: "make_join_code",
+        aliases: &["make-join-code"],
+        reads: false,
+        scope: Scope::Admin,
+        takes: Takes::Params(&[]),
+        result: "{code, left_s, attempts}",
+        doc: "Makes a code with which one board comes in, within ten minutes and five attempts; it \
+              replaces the one before. Over TLS or on the board itself.",
+        run: Run::Board {
+            call: |_| Ok(Call::MakeCode),
+            result: made,
+        },
+    },
+    Method {
+        name: "enter_join_code",
+        aliases: &["enter-join-code"],
+        reads: false,
+        scope: Scope::Admin,
+        takes: Takes::Params(&[Param::required("code", "eight digits")]),
+        result: RESULT,
+        doc: "Has this board, which is alone and has no key of its owner's, come into the ring \
+              whose member made the code; answers once it is in, or after 30 s. Over TLS or on \
+              the board itself.",
+        run: Run::Board {
+            call: |args| {
+                Ok(Call::EnterCode {
+                    code: args.join_code("code")?,
                 })
             },
             result: shown,
@@ -103,6 +141,20 @@ struct KeyRow<'a> {
 }
 
 #[derive(Serialize)]
+struct CodeRow {
+    left_s: u64,
+    attempts: u8,
+}
+
+/// The only answer that tells a secret.
+#[derive(Serialize)]
+struct MadeRow {
+    code: String,
+    #[serde(flatten)]
+    view: CodeRow,
+}
+
+#[derive(Serialize)]
 struct AskingRow<'a> {
     id: Id,
     name: &'a Name,
@@ -123,6 +175,8 @@ struct StateRow<'a> {
     window_s: u64,
     members: usize,
     asking: Vec<AskingRow<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<CodeRow>,
     revoked: &'a [Id],
     waiting: &'a [Id],
 }
@@ -132,6 +186,23 @@ fn row(key: &KeyName) -> KeyRow<'_> {
         kid: &key.kid,
         epoch: key.epoch,
     }
+}
+
+fn code_row(view: &CodeView) -> CodeRow {
+    CodeRow {
+        left_s: view.left.as_secs(),
+        attempts: view.attempts,
+    }
+}
+
+fn made(_: &Facts, _: &Args<'_>, reply: Reply) -> Outcome {
+    let Reply::Code { code, view } = reply else {
+        return Err(misplaced());
+    };
+    json(&MadeRow {
+        code: code.text(),
+        view: code_row(&view),
+    })
 }
 
 fn shown(_: &Facts, _: &Args<'_>, reply: Reply) -> Outcome {
@@ -146,6 +217,7 @@ fn shown(_: &Facts, _: &Args<'_>, reply: Reply) -> Outcome {
         window,
         members,
         asking,
+        code,
         revoked,
         waiting,
     } = &*view;
@@ -169,6 +241,7 @@ fn shown(_: &Facts, _: &Args<'_>, reply: Reply) -> Outcome {
         window_s: window.as_secs(),
         members: *members,
         asking: asking.collect(),
+        code: code.as_ref().map(code_row),
         revoked,
         waiting,
     })

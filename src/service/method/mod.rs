@@ -106,6 +106,14 @@ pub struct Method {
     pub run: Run,
 }
 
+impl Method {
+    /// It takes or tells a secret, so that it is carried out over TLS or on the board itself only,
+    /// and never for another board.
+    pub fn is_secret(&self) -> bool {
+        key::SECRET.contains(&self.name)
+    }
+}
+
 /// Methods by name.
 #[derive(Clone)]
 pub struct Table {

@@ -174,6 +174,11 @@ impl Membership {
         self.heard.get(id).map(|heard| heard.endpoint)
     }
 
+    /// Every board that was heard of, and where.
+    pub(super) fn heard_of(&self) -> impl Iterator<Item = (Id, SocketAddr)> {
+        self.heard.iter().map(|(id, heard)| (*id, heard.endpoint))
+    }
+
     /// What follows the roster on flash.
     pub(super) fn note(&self) -> Vec<u8> {
         self.apart.to_bytes()
