@@ -38,6 +38,9 @@ const GREETS_MAX: usize = 32;
 #[derive(Debug, Default)]
 pub(super) struct Coding {
     links: BTreeMap<LinkId, Option<Proof>>,
+    /// Boards of the cluster's name that may have a code; hints of boards that refuse a link are
+    /// forgotten, and may not come again for minutes.
+    heard: BTreeMap<Id, SocketAddr>,
     entering: Option<Entering>,
 }
 
@@ -120,6 +123,18 @@ impl Board {
         Ok(None)
     }
 
+    /// Discovery heard of a board: it may be one that makes a code for this one.
+    pub(super) fn note_for_code(&mut self, id: Id) {
+        if self.keys.is_confirmed() || !self.is_alone() {
+            return self.coding.heard.clear();
+        }
+        let heard = &mut self.coding.heard;
+        let room = heard.len() < limit::HINTS_MAX || heard.contains_key(&id);
+        if let Some(endpoint) = self.membership.hinted(&id).filter(|_| room) {
+            heard.insert(id, endpoint);
+        }
+    }
+
     /// One more link on which a code is proved would not be one too many.
     pub(super) fn has_room_for_code(&mut self) -> bool {
         let links = &self.links.links;
@@ -197,7 +212,7 @@ impl Board {
     }
 
     fn note_verdict(&mut self, now: Now) {
-        let judged = self.keys.codes.verdict().is_some();
+        let judged = matches!(self.keys.codes.verdict(), Some(Verdict::Wrong { .. }));
         if let Some(entering) = self.coding.entering.as_mut().filter(|_| judged) {
             entering.judged.get_or_insert(now.time);
         }
@@ -244,15 +259,16 @@ impl Board {
 
     /// Opens links to boards of the cluster's name that may have the code.
     fn greet_for_code(&mut self, now: Now) {
-        let Some(entering) = &mut self.coding.entering else {
+        let Some(entering) = &self.coding.entering else {
             return;
         };
         let codes = &self.keys.codes;
-        let mut to_greet: Vec<(Id, SocketAddr)> = self.membership.heard_of().collect();
-        to_greet.retain(|(id, _)| {
+        let due = |id: &Id| {
             let last = entering.greeted.get(id);
             codes.may_try(id) && last.is_none_or(|at| now.time.since(*at) >= AGAIN_PERIOD)
-        });
+        };
+        let to_greet = self.coding.heard.iter().filter(|(id, _)| due(id));
+        let to_greet: Vec<(Id, SocketAddr)> = to_greet.map(|(id, at)| (*id, *at)).collect();
         for (id, endpoint) in to_greet {
             let busy = self.links.is_opening_to(&endpoint) || self.links.is_up(&id);
             if busy || self.links.opening() >= GREETS_MAX {
@@ -276,7 +292,7 @@ impl Board {
     fn why_not_in(&self, proved: bool) -> CallError {
         const ANOTHER: &str = "make another with `roundel key code` on a board of the ring";
         let cluster = &self.settings.cluster_name;
-        let heard = self.membership.heard_of().count();
+        let heard = self.coding.heard.len();
         let text = match self.keys.codes.verdict() {
             _ if proved => {
                 return CallError::unavailable(

@@ -102,7 +102,13 @@ fn contact() -> impl Strategy<Value = Contact> {
 
 fn hello() -> impl Strategy<Value = Hello> {
     let fresh = (vec(any::<u8>(), 0..4), any::<[u8; 32]>());
-    let doors = vec![Door::Shut, Door::Closed, Door::Asks, Door::Window];
+    let doors = vec![
+        Door::Shut,
+        Door::Closed,
+        Door::Asks,
+        Door::Window,
+        Door::Code,
+    ];
     let keys = (
         vec(any::<[u8; 8]>(), 0..4),
         any::<[u8; 32]>(),
@@ -390,6 +396,14 @@ fn range_page() -> impl Strategy<Value = RangePage> {
     ]
 }
 
+fn code_step() -> impl Strategy<Value = CodeStep> {
+    prop_oneof![
+        any::<[u8; 32]>().prop_map(CodeStep::Share),
+        any::<[u8; 32]>().prop_map(CodeStep::Tag),
+        any::<u8>().prop_map(|left| CodeStep::Refused { left }),
+    ]
+}
+
 fn any_message() -> impl Strategy<Value = Message> {
     let write = (any::<u64>(), any::<u64>(), any::<(bool, bool)>(), item());
     prop_oneof![
@@ -401,6 +415,7 @@ fn any_message() -> impl Strategy<Value = Message> {
         (any::<u64>(), vec(any::<u8>(), 0..80))
             .prop_map(|(number, sealed)| Message::Owner { number, sealed }),
         any::<[u8; 8]>().prop_map(|kid| Message::Rekeyed { kid }),
+        code_step().prop_map(Message::Code),
         (incarnation(), any::<u16>(), option::of(id())).prop_map(|(board, refuted, second)| {
             Message::Suspect(Suspicion {
                 board,
@@ -453,6 +468,9 @@ fn variant(message: &Message) -> (u8, u8) {
         Message::Rekey { .. } => (17, 0),
         Message::Owner { .. } => (18, 0),
         Message::Rekeyed { .. } => (19, 0),
+        Message::Code(CodeStep::Share(_)) => (21, 0),
+        Message::Code(CodeStep::Tag(_)) => (21, 1),
+        Message::Code(CodeStep::Refused { .. }) => (21, 2),
         Message::Swim { .. } => (2, 0),
         Message::Suspect(_) => (3, 0),
         Message::RingCall { body, .. } => (4, ring_call_variant(body)),
@@ -548,7 +566,7 @@ fn every_variant_is_drawn() {
     let strategy = any_message();
     let draw = |_| variant(&strategy.new_tree(&mut runner).unwrap().current());
     let drawn: std::collections::BTreeSet<_> = (0..1_000).map(draw).collect();
-    assert_eq!(drawn.len(), 17 + 7 + 7 + 5 + 4 + 5 + 1 + 4, "{drawn:?}");
+    assert_eq!(drawn.len(), 17 + 7 + 7 + 5 + 4 + 5 + 1 + 4 + 3, "{drawn:?}");
 }
 
 #[test]
@@ -586,7 +604,7 @@ fn a_key_that_is_empty_or_too_long_is_refused() {
 #[test]
 fn reserved_and_unassigned_types_are_reported_by_number() {
     let known: Vec<u8> = (HELLO..=OWNER)
-        .chain([SYNC_REQUEST, SYNC_RESPONSE, ERROR])
+        .chain([SYNC_REQUEST, SYNC_RESPONSE, CODE, ERROR])
         .collect();
     for kind in 0..=u8::MAX {
         let payload = Bytes::new();

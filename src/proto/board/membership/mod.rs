@@ -174,11 +174,6 @@ impl Membership {
         self.heard.get(id).map(|heard| heard.endpoint)
     }
 
-    /// Every board that was heard of, and where.
-    pub(super) fn heard_of(&self) -> impl Iterator<Item = (Id, SocketAddr)> {
-        self.heard.iter().map(|(id, heard)| (*id, heard.endpoint))
-    }
-
     /// What follows the roster on flash.
     pub(super) fn note(&self) -> Vec<u8> {
         self.apart.to_bytes()
@@ -406,6 +401,7 @@ impl Board {
             }
         } else {
             self.note_hint(now, hint.node, hint.endpoint);
+            self.note_for_code(hint.node);
             self.follow_hint(now, hint.node);
         }
         self.settle(now);
