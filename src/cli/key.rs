@@ -6,6 +6,7 @@ use super::failure::Failure;
 use super::out::Out;
 
 pub mod file;
+pub mod join_code;
 pub mod owner_code;
 pub mod ring;
 pub mod token;
@@ -33,6 +34,10 @@ enum Verb {
     Revoke(ring::BoardArgs),
     /// Let a board in that holds no key of the cluster.
     Accept(ring::BoardArgs),
+    /// Make a code with which one new board comes in, within ten minutes.
+    Code(join_code::CodeArgs),
+    /// Have a new board come in by the code that a board of the ring made.
+    Enter(join_code::EnterArgs),
     /// Make the key that the boards agreed on the cluster's: strangers only read from then on.
     Confirm(ring::PlainArgs),
     /// Put a key where a board takes it at its next start.
@@ -51,6 +56,8 @@ impl Args {
             Verb::Token(args) => args.json,
             Verb::Show(args) | Verb::Rotate(args) | Verb::Confirm(args) => args.client.json,
             Verb::Revoke(args) | Verb::Accept(args) => args.client.json,
+            Verb::Code(args) => args.client.json,
+            Verb::Enter(args) => args.client.json,
             Verb::New(_) | Verb::Import(_) | Verb::Export(_) => false,
         }
     }
@@ -66,6 +73,8 @@ pub async fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
         Verb::Import(args) => return file::import(args, out),
         Verb::Export(args) => return file::export(args, out),
         Verb::OwnerCode(args) => return owner_code::run(args, out).await,
+        Verb::Code(args) => return join_code::make(args, out).await,
+        Verb::Enter(args) => return join_code::enter(args, out).await,
         Verb::Token(args) => return token::run(args, out),
         Verb::Show(args) => Ask::Show(args),
         Verb::Rotate(args) => Ask::Rotate(args),

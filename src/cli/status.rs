@@ -2,10 +2,12 @@
 
 use std::io::Write;
 
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::args::ClientArgs;
 use super::failure::Failure;
+use super::key::ring::Code;
 use super::out::{Out, Paint, shown, spoken_time};
 use super::shape::{ClusterState, NodeState, NodeStats, short};
 use super::target;
@@ -49,7 +51,19 @@ pub async fn run(args: Args, out: &mut Out) -> Result<(), Failure> {
     for line in words(&node, &cluster, &stats, out.paint) {
         writeln!(out, "{line}")?;
     }
+    // A board that does not know the question has made no code.
+    let keys = client.call("get_key_state", &serde_json::json!({})).await;
+    let keys = keys.ok().and_then(|it| serde_json::from_str(it.get()).ok());
+    if let Some(Keys { code: Some(code) }) = keys {
+        writeln!(out, "{:<15} {}", "Join code", code.spoken())?;
+    }
     Ok(())
+}
+
+/// Of the keys' state, what status says.
+#[derive(Deserialize)]
+struct Keys {
+    code: Option<Code>,
 }
 
 fn words(node: &NodeState, state: &ClusterState, stats: &NodeStats, paint: Paint) -> Vec<String> {

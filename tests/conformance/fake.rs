@@ -19,6 +19,7 @@ use roundel::base::call::{
 use roundel::base::endpoint::SocketAddr;
 use roundel::base::id::Id;
 use roundel::base::item::{Item, Key, Record};
+use roundel::base::keys::{CodeView, KeyName, KeyView};
 use roundel::base::member::{Cluster, ClusterId, RingMode, Standing};
 use roundel::base::rng::seeded;
 use roundel::base::version::{Stamp, Version};
@@ -185,6 +186,14 @@ impl State {
             },
             Call::Forget { id } if self.members.iter().any(|m| m.id == *id) => Reply::Done,
             Call::Forget { id } => return Err(CallError::UnknownNode(*id)),
+            Call::MakeCode => Reply::Code {
+                code: "1234-5678".parse().unwrap(),
+                view: CodeView {
+                    left: Duration::from_millis(599_900),
+                    attempts: 5,
+                },
+            },
+            Call::KeyState | Call::EnterCode { .. } => Reply::Keys(Box::new(self.keys())),
             Call::Overview => Reply::Overview(Box::new(self.overview())),
             Call::Relay { dest, .. } => return Err(CallError::UnknownNode(*dest)),
             other => panic!("{other:?} concerns items"),
@@ -213,6 +222,27 @@ impl State {
             index,
             start: self.id.plus_power_of_two(index),
             node: self.node(),
+        }
+    }
+
+    fn keys(&self) -> KeyView {
+        KeyView {
+            access: Access::Keyed,
+            current: KeyName {
+                kid: "0011223344556677".into(),
+                epoch: 3,
+            },
+            previous: None,
+            next: None,
+            window: Duration::ZERO,
+            members: 1,
+            asking: vec![],
+            code: Some(CodeView {
+                left: Duration::from_secs(7),
+                attempts: 2,
+            }),
+            revoked: vec![],
+            waiting: vec![],
         }
     }
 

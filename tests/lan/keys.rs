@@ -1,5 +1,5 @@
-//! Keys: boards that pair, one that is let in, one of another key, rotation under load, a board
-//! that is revoked.
+//! Keys: boards that pair, ones that are let in by id and by code, one of another key, rotation
+//! under load, a board that is revoked.
 
 use std::fs;
 use std::path::PathBuf;
@@ -100,6 +100,72 @@ fn board_that_comes_late_is_let_in_by_its_id() {
         .expect("accepted");
     ring::wait_for_ring(&nodes, Duration::from_secs(30));
     assert_one_key(&lab, &nodes);
+}
+
+/// What `roundel key …` prints on a board, and its exit code.
+fn key_verb(lab: &Lab, node: &Node, words: &str) -> (String, String) {
+    let binary = env!("CARGO_BIN_EXE_roundel");
+    let at = format!("127.0.0.1:{}", node.endpoint().port());
+    let line = format!("{binary} {words} --node {at}; echo $?");
+    let said = lab.board(node.index()).output("sh", &["-c", &line]);
+    let code = said.lines().rfind(|line| line.parse::<u8>().is_ok());
+    let code = code.unwrap_or_else(|| panic!("{said}")).to_owned();
+    (said, code)
+}
+
+#[test]
+fn board_whose_window_is_over_comes_in_by_a_code() {
+    let lab = Lab::in_memory("code", 4);
+    (0..3).for_each(|board| give_key(&lab, board, 7));
+    end_window(&lab, 3);
+    let mut nodes = ring::form(&lab, 0..3);
+    nodes.push(Node::start(&lab, 3));
+    let (said, exit) = key_verb(&lab, &nodes[1], "key code");
+    let code = said
+        .lines()
+        .find(|line| line.contains('-'))
+        .expect("a code");
+    let code = code.to_owned();
+    assert!(exit == "0" && code.len() == 9, "{said}");
+    // A wrong one first.
+    let wrong = code.replace(&code[8..], if code.ends_with('9') { "0" } else { "9" });
+    let start = Instant::now();
+    let (said, exit) = key_verb(&lab, &nodes[3], &format!("key enter {wrong}"));
+    println!("a wrong code is told after {:?}: {said}", start.elapsed());
+    assert_eq!(exit, "1", "{said}");
+    assert!(said.contains("attempts left: 4"), "{said}");
+    assert!(
+        said.contains("`roundel key code` on a board of the ring"),
+        "{said}"
+    );
+    for (words, expected) in [("key show", "attempts left: 4"), ("status", "Join code")] {
+        let (said, _) = key_verb(&lab, &nodes[1], words);
+        assert!(said.contains(expected), "{said}");
+        assert!(!said.contains(&code), "{said}");
+    }
+    let members = nodes[0].members().expect("it answers");
+    assert_eq!(members.len(), 3, "{members:?}");
+    // Nobody is told a code over the LAN, not even with the key.
+    let at = nodes[1].endpoint().to_string();
+    let binary = env!("CARGO_BIN_EXE_roundel");
+    let file = data(&lab, 1).join("cluster.key");
+    let asked = ["call", "make_join_code", "--node", &at, "--key"];
+    let asked = [&asked[..], &[file.to_str().expect("a path")]].concat();
+    let said = lab.board(0).output(binary, &asked);
+    assert!(said.contains("others could read"), "{said}");
+    let start = Instant::now();
+    let (said, exit) = key_verb(&lab, &nodes[3], &format!("key enter {code}"));
+    println!(
+        "a board is in by its code after {:?}: {said}",
+        start.elapsed()
+    );
+    assert!(exit == "0" && said.starts_with("keyed"), "{said}");
+    ring::wait_for_ring(&nodes, Duration::from_secs(30));
+    println!("the ring is whole after {:?}", start.elapsed());
+    assert_one_key(&lab, &nodes);
+    assert_eq!(state(&nodes[1])["code"], Value::Null, "it is void");
+    let (said, exit) = key_verb(&lab, &nodes[3], &format!("key enter {code}"));
+    assert!(exit == "1" && said.contains("next:"), "{said}");
 }
 
 #[test]

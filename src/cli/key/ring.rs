@@ -5,12 +5,13 @@ use std::io::Write;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::base::id::Id;
 use crate::cli::args::ClientArgs;
 use crate::cli::failure::Failure;
-use crate::cli::out::{Out, shown};
+use crate::cli::out::{Out, shown, spoken_time};
 use crate::cli::target;
 
 /// A rotation waits for the boards that are there.
@@ -47,7 +48,27 @@ struct Asking {
     port: u16,
 }
 
-/// The result of every method of keys.
+/// A join code that the board made.
+#[derive(Deserialize)]
+pub(in crate::cli) struct Code {
+    left_s: u64,
+    attempts: u8,
+}
+
+impl Code {
+    /// How it stands, for its owner.
+    pub(in crate::cli) fn spoken(&self) -> String {
+        match self.attempts {
+            0 => "used up by wrong attempts; `roundel key code` makes another".to_owned(),
+            left => {
+                let time = spoken_time(self.left_s * 1_000);
+                format!("holds for {time}, attempts left: {left}")
+            }
+        }
+    }
+}
+
+/// The result of most methods of keys.
 #[derive(Deserialize)]
 struct State {
     access: String,
@@ -57,6 +78,7 @@ struct State {
     window_s: u64,
     members: usize,
     asking: Vec<Asking>,
+    code: Option<Code>,
     revoked: Vec<String>,
 }
 
@@ -91,11 +113,16 @@ pub(super) async fn run(ask: Ask<'_>, out: &mut Out) -> Result<(), Failure> {
         .await?
         .with_answer_time_max(ANSWER_TIME_MAX);
     let result = board.call(method, &params).await?;
-    match serde_json::from_str::<State>(result.get()) {
-        Ok(state) if !client.json => show(&state, out)?,
-        _ => writeln!(out, "{}", result.get())?,
-    }
+    show_result(&result, client.json, out)?;
     Ok(())
+}
+
+/// Shows what a method of keys answered, as JSON or in words.
+pub(super) fn show_result(result: &RawValue, json: bool, out: &mut Out) -> std::io::Result<()> {
+    match serde_json::from_str::<State>(result.get()) {
+        Ok(state) if !json => show(&state, out),
+        _ => writeln!(out, "{}", result.get()),
+    }
 }
 
 fn show(state: &State, out: &mut Out) -> std::io::Result<()> {
@@ -139,6 +166,9 @@ fn show(state: &State, out: &mut Out) -> std::io::Result<()> {
             out,
             "asks to come in: {name} at {at}: roundel key accept {id}"
         )?;
+    }
+    if let Some(code) = &state.code {
+        writeln!(out, "join code: {}", code.spoken())?;
     }
     for id in &state.revoked {
         writeln!(out, "revoked: {}", shown(id))?;

@@ -1,6 +1,7 @@
 //! Who may come in: the rows of the threat table that concern callers, a test named after each, on
 //! the service alone and through the datagram's door.
 
+mod code;
 mod key;
 mod stranger;
 mod token;
