@@ -80,11 +80,11 @@
 //!
 //! ```text
 //! base/      id (points, intervals)  cell (grain of placement)  tree (hash tree)  item  version
-//!            member  call  access (who may what)  store  hint  endpoint  time  rng  limit
+//!            code  member  call  access (who may what)  store  hint  endpoint  time  rng  limit
 //! wire/      frame (framing)  peer (messages between boards)  httpu  ssdp/  xml  description
 //!            scpd  soap  gena  jsonrpc/
-//! security/  identity  certificate  password  key  hmac  hkdf  seal  rnd1 (signed calls)  token
-//!            window
+//! security/  identity  certificate  password  key  hmac  hkdf  seal  spake2 (codes)  token
+//!            rnd1 (signed calls)  window
 //! telemetry/  counters, operation config/  file  valid  spoken
 //! proto/
 //!   board/        the composite: membership/ (found, join, merge, leave, forget), operation/
@@ -94,7 +94,7 @@
 //!                 routing (mode partial: the machine's questions carried, joins, lookups),
 //!                 overview (what it says of itself), outbox; world, scenario*: its tests
 //!   ssdp/         advertiser  searcher  cache         session/      hello, links, datagrams
-//!   keyring/      which keys, whose, for whom         owner/        claim, sessions, attempts
+//!   keyring/      which keys, whose; code/ joins      owner/        claim, sessions, attempts
 //!   gena/         subscriptions to events             admission/    signed calls: genuine, new
 //!   roster/       who belongs, a CRDT                 detector/     SWIM, votes: who is there
 //!   placement/    roster → copies of a key            replication/  one write or read: decided
@@ -211,8 +211,14 @@
 //!   whose windows are open tell each other theirs, sealed, until one has taken precedence.* So
 //!   two rings that meet merge their keys by the same rule. Rejected: boards without a key, which
 //!   the founder gives one; founding, joining and merging would each have a case without tags.
-//! - *A link whose boards hold no key in common carries sealed keys only and is no link to the
-//!   ring: membership never sees it.*
+//! - *A link whose boards hold no key in common carries sealed keys and steps of a one-time code
+//!   only and is no link to the ring: membership never sees it.*
+//! - *A one-time code lives in memory, on the board that made it, and an attempt is spent when that
+//!   board's share goes out.* Rejected: spending it on a wrong tag alone, since whoever knows that
+//!   it guessed wrong breaks off; and a code that the ring shares, whose attempts boards would have
+//!   to count together.
+//! - *A board that has a code to try takes the key of no board that has not proved the code.* It
+//!   would otherwise take the first key that somebody offers, as it does without one.
 //! - *An open cluster has a key that everybody knows.* Rejected: frames without tags; a second path
 //!   through every machine, to be tested apart.
 //! - *Keys are sealed to an X25519 share that the signed hello carries, of this start of the
@@ -339,8 +345,6 @@
 //!   `proto/board` does these over a roster that all boards share, and leaves them off there.
 //! - *Consensus and strong operations*: `proto/consensus`, joined in `proto/board`; `Consistency`
 //!   in [`base::call`] grows.
-//! - *Joining by a one-time code* (SPAKE2): `proto/keyring` has the admission, `board/key` the link
-//!   that carries sealed keys only.
 //! - *Scripts, routes, timers*: a layer `script` between `proto` and `service`; the worker process
 //!   in `runtime`.
 //! - *Other encodings, S3*: `wire` for the bytes, `service` for the meaning.

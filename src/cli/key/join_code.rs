@@ -36,8 +36,8 @@ pub struct CodeArgs {
 /// Arguments of `roundel key enter`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Run it on the new board, which runs already (`roundel run`) and is alone. It answers once the board \
-is in, or after half a minute with what was wrong.")]
+Run it on the new board, which runs already (`roundel run`) and is alone. It answers once the \
+board is in, or after half a minute with what was wrong.")]
 pub struct EnterArgs {
     /// The code, as `roundel key code` printed it.
     #[arg(value_name = "CODE")]

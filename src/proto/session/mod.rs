@@ -9,7 +9,8 @@
 //!
 //! Because each signature covers both nonces, neither side can be replayed to a third. Boards that
 //! hold no key in common get past the hello only where the board lets them in (pairing, a member
-//! that missed a rotation); such a link carries one kind of message, a sealed key.
+//! that missed a rotation, a one-time code); such a link carries sealed keys and what proves a
+//! code.
 //!
 //! Datagrams need no hello of their own: [`datagram`].
 
