@@ -129,8 +129,10 @@ impl Board {
             return self.coding.heard.clear();
         }
         let heard = &mut self.coding.heard;
-        let room = heard.len() < limit::HINTS_MAX || heard.contains_key(&id);
-        if let Some(endpoint) = self.membership.hinted(&id).filter(|_| room) {
+        if heard.len() >= limit::HINTS_MAX && !heard.contains_key(&id) {
+            heard.pop_first();
+        }
+        if let Some(endpoint) = self.membership.hinted(&id) {
             heard.insert(id, endpoint);
         }
     }
@@ -171,6 +173,9 @@ impl Board {
         let codes = &mut self.keys.codes;
         match codes.handle(now.time, parties, proof, step, &mut self.rng) {
             Step::Send(proof, step) => self.send_code(id, Some(proof), step),
+            Step::LetIn(_) if self.keys.is_revoked(&parties.newcomer) => {
+                self.drop_link(now, id, true);
+            }
             Step::LetIn(step) => {
                 self.send_code(id, None, step);
                 self.let_in(id, parties.newcomer);

@@ -7,6 +7,7 @@ use super::*;
 use crate::base::code::JoinCode;
 use crate::base::keys::{CodeView, KeyView};
 use crate::base::limit;
+use crate::proto::keyring::Admission;
 use crate::proto::session::{Handshake, Step, Terms};
 use crate::security::identity::Identity;
 use crate::security::key::{ClusterKey, Keyring, Kid};
@@ -427,6 +428,16 @@ fn whoever_is_in_between_both_comes_in_at_neither_and_spends_the_attempts() {
 /// Carries what two boards say to each other, with one bit of one step of the code changed.
 /// The steps that were passed on.
 fn carry(world: &mut World, hand: &mut Hand, flip: Option<(usize, usize)>) -> usize {
+    carry_until(world, hand, flip, |_, _| ())
+}
+
+/// The same; something may happen before each step, by its number.
+fn carry_until(
+    world: &mut World,
+    hand: &mut Hand,
+    flip: Option<(usize, usize)>,
+    mut before: impl FnMut(&mut World, usize),
+) -> usize {
     let (to_member, hello_of_member) = hand.open(world, 0);
     let (to_newcomer, hello_of_newcomer) = hand.open(world, 1);
     let ends = [(0, to_member), (1, to_newcomer)];
@@ -436,6 +447,7 @@ fn carry(world: &mut World, hand: &mut Hand, flip: Option<(usize, usize)>) -> us
     let mut passed = 0;
     while let Some((to, mut frame)) = queue.pop_front() {
         if frame.kind == 0x1e {
+            before(world, passed);
             if let Some((step, bit)) = flip.filter(|(step, _)| *step == passed) {
                 let mut payload = frame.payload.to_vec();
                 payload[(bit / 8) % frame.payload.len()] ^= 1 << (bit % 8);
@@ -483,6 +495,45 @@ fn a_flipped_bit_of_any_step_lets_nobody_in() {
         current(&world, 0),
         "untouched, it is in"
     );
+}
+
+/// Whoever holds a key that was replaced would have a whole link, not one for steps of a code.
+#[test]
+fn a_replaced_key_and_a_code_to_try_are_no_way_in() {
+    let mut world = ring_and_newcomer(3);
+    make(&mut world, 0);
+    let (_, said) = Hand { next: 0 }.open(&mut world, 1);
+    let Ok(Message::Hello(mut hello)) = Message::from_frame(&said[0]) else {
+        panic!("a board says hello first")
+    };
+    hello.contact.id = stranger().id();
+    hello.door = Door::Code;
+    world.ask(0, Call::Rotate { without: None }).unwrap();
+    let keys = world.board(0).keys();
+    let replaced = keys.keyring().previous.as_ref();
+    assert!(replaced.is_some());
+    let admission = |key| keys.admission(&hello, key, Door::Shut, false);
+    assert_eq!(admission(replaced), None);
+    assert_eq!(admission(None), Some(Admission::Code));
+}
+
+#[test]
+fn a_board_revoked_while_it_proves_a_code_is_not_let_in() {
+    let mut world = ring_and_newcomer(2);
+    world.partition(&[&[0], &[1]]);
+    let code = make(&mut world, 0);
+    world.call(1, Call::EnterCode { code });
+    let id = world.nodes[1].id;
+    let mut hand = Hand { next: 0 };
+    let revoked = carry_until(&mut world, &mut hand, None, |world, passed| {
+        if passed == 2 {
+            let without = Some(id);
+            world.ask(0, Call::Rotate { without }).unwrap();
+        }
+    });
+    assert_eq!(revoked, 3, "the newcomer's tag is the last step");
+    assert_ne!(current(&world, 1), current(&world, 0));
+    assert_eq!(world.board(1).keys().codes.proved(), None);
 }
 
 #[test]
