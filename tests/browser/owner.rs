@@ -219,6 +219,36 @@ fn a_board_that_asks_is_let_in_from_the_page() {
 }
 
 #[test]
+fn a_code_that_the_page_makes_lets_the_board_in_that_it_is_entered_on() {
+    alone(|| {
+        let mut ring = Ring::reached_by("lo", "attic", Some(KEY));
+        claim_here(&mut ring);
+        ring.add("newcomer");
+        let browser = Browser::start();
+        browser.open(&ring.board(0).page());
+        let told = "document.getElementById('banner').innerText";
+        browser.wait(
+            "the offer",
+            &format!("{told}.includes('Or let one in by a code')"),
+        );
+        browser.click("#banner div:nth-child(2) button");
+        browser.wait("the question", "document.getElementById('sure').open");
+        browser.click("#sure-go");
+        let shown = format!("/Join code \\d{{4}}-\\d{{4}}: on the new board/.test({told})");
+        browser.wait("the code", &shown);
+        browser.picture("join-code", Some(600));
+        let code = browser.run(&format!("return {told}.match(/\\d{{4}}-\\d{{4}}/)[0]"));
+        let entered = ring.board(1).call("enter_join_code", json!({"code": code}));
+        assert_eq!(entered.expect("it is in")["access"], "keyed");
+        let shown = "document.querySelectorAll('#ring-picture .board').length === 2";
+        browser.wait("it is in", shown);
+        browser.wait("nobody asks", "document.getElementById('banner').hidden");
+        ring.settle(2);
+        browser.assert_quiet();
+    });
+}
+
+#[test]
 fn a_ring_that_trusts_its_lan_says_so() {
     alone(|| {
         let mut ring = Ring::of(&["attic"]);

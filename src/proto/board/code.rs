@@ -317,6 +317,12 @@ impl Board {
                  what was shown, or {ANOTHER}"
             ),
             Some(Verdict::UsedUp) => format!("the code is used up or void; {ANOTHER}"),
+            None if heard == 0 => {
+                return CallError::unavailable(format!(
+                    "no board of cluster '{cluster}' was heard; `roundel doctor` says what this \
+                     board hears"
+                ));
+            }
             None => {
                 return CallError::unavailable(format!(
                     "of {heard} boards heard of cluster '{cluster}' none has a join code that \

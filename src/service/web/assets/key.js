@@ -11,6 +11,7 @@ const sure = find('sure');
 let session = { may: 'read', access: 'keyed', unknown: true };
 let state = null;
 let shown = null;
+let code = null;
 let run = async () => {};
 
 export function start() {
@@ -60,6 +61,12 @@ function paint() {
     rows.push(['warn', `${called(who)} asks to come in: ${grouped(board.id)}, at ${board.addr}.`,
       ['Accept', () => accept(board)]]);
   }
+  if (!state?.code?.attempts) code = null;
+  if (owner && session.private && state?.asking.length) {
+    rows.push(['warn', code ? `Join code ${code}: on the new board, roundel key enter ${code}. It holds `
+      + 'for ten minutes, five attempts and one board.' : 'Or let one in by a code entered there.',
+    ['Make a join code', makeCode]]);
+  }
   const key = JSON.stringify(rows);
   // What the document says stands until the session is known.
   if (key === shown || session.unknown) return;
@@ -89,6 +96,14 @@ function accept(board) {
     `Its id is ${grouped(board.id)}; its console and its own page show the same. It is given the `
       + 'key of this ring and may do everything that the other boards may.',
   ], 'Accept', () => call('accept_node', { node: board.id }));
+}
+
+function makeCode() {
+  ask('Make a join code?', ['It lets in whichever board it is entered on first. That board may do '
+    + 'everything that the other boards may. A code made before is void.'], 'Make', async () => {
+    ({ code } = await call('make_join_code', {}));
+    return call('get_key_state', {});
+  });
 }
 
 function ask(title, texts, word, act) {
