@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::endpoint::{Name, SocketAddr};
 use super::id::Id;
 use super::item::{Item, Key, Value};
-use super::keys::KeyView;
+use super::keys::{Digits, Fingerprint, KeyView};
 use super::member::{Cluster, ClusterId, RingMode, Standing};
 use super::owner::Credential;
 use super::version::Version;
@@ -467,6 +467,8 @@ pub struct Overview {
     pub uptime: Duration,
     /// Every board that belongs, this one included, in id order.
     pub members: Vec<MemberView>,
+    /// What all of them show, if they paired by themselves.
+    pub fingerprint: Fingerprint,
     /// The roster is settled: nobody is joining or leaving.
     pub settled: bool,
     /// The nearest live boards after this one in id order.
@@ -524,6 +526,13 @@ pub enum Event {
     /// Another board told a newer credential of the owner, or this board's own counts for less
     /// in the ring it joined: it is to be kept.
     OwnerChanged(Credential),
+    /// The boards of a ring that paired show these digits from now on, each and all.
+    Fingerprint {
+        /// To be compared.
+        digits: Digits,
+        /// Boards that show them.
+        members: usize,
+    },
     /// This board left; the process may end.
     Departed,
 }

@@ -1,5 +1,6 @@
 //! What can be told of a cluster's keys: names and figures, never a key.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::access::Access;
@@ -28,6 +29,65 @@ pub struct AskingView {
     pub ago: Duration,
 }
 
+/// Six digits that the boards of a ring show alike when nobody stands between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Digits(u32);
+
+impl Digits {
+    /// The first eight bytes of a hash, big-endian, modulo a million.
+    pub fn of(hash: &[u8; 32]) -> Self {
+        let first = hash.first_chunk().expect("it is longer");
+        Digits((u64::from_be_bytes(*first) % 1_000_000) as u32)
+    }
+
+    /// Without the gap, for programs: `123456`.
+    pub fn plain(self) -> String {
+        format!("{:06}", self.0)
+    }
+}
+
+/// As people read them: `123 456`.
+impl fmt::Display for Digits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:03} {:03}", self.0 / 1_000, self.0 % 1_000)
+    }
+}
+
+/// How a ring stands with its fingerprint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fingerprint {
+    /// It needs none: its owner has given or confirmed its key, it is open, or it has one board.
+    Unneeded,
+    /// It has none, for this reason.
+    Unavailable(&'static str),
+    /// These boards are waited for, by what they are called; empty: it is about to be drawn.
+    Waiting(Vec<String>),
+    /// Every board shows these.
+    Complete(Digits),
+}
+
+impl Fingerprint {
+    /// The digits, if there are any.
+    pub fn digits(&self) -> Option<Digits> {
+        match self {
+            Fingerprint::Complete(digits) => Some(*digits),
+            _ => None,
+        }
+    }
+
+    /// Why there are none though they are needed.
+    pub fn note(&self) -> Option<String> {
+        match self {
+            Fingerprint::Unneeded | Fingerprint::Complete(_) => None,
+            Fingerprint::Unavailable(reason) => Some(format!("unavailable {reason}")),
+            Fingerprint::Waiting(boards) if boards.is_empty() => {
+                Some("about to be drawn".to_owned())
+            }
+            Fingerprint::Waiting(boards) => Some(format!("waits for {}", boards.join(", "))),
+        }
+    }
+}
+
 /// How a board stands with its keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyView {
@@ -43,6 +103,8 @@ pub struct KeyView {
     pub window: Duration,
     /// Boards of the ring, this one counted.
     pub members: usize,
+    /// What all of them show.
+    pub fingerprint: Fingerprint,
     /// Boards that would come in.
     pub asking: Vec<AskingView>,
     /// Boards that are not let in again.

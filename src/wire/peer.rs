@@ -10,6 +10,8 @@
 //! Everything read here is checked for form only; whether it is believed is `proto/session` and
 //! above.
 
+pub mod mark;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +42,7 @@ const RANGE_PAGE: u8 = 0x19;
 const REKEY: u8 = 0x1a;
 const REKEYED: u8 = 0x1b;
 const OWNER: u8 = 0x1c;
+const MARK: u8 = 0x1d;
 const ERROR: u8 = 0x1f;
 
 /// A message between boards.
@@ -91,6 +94,8 @@ pub enum Message {
         /// Its name.
         kid: [u8; 8],
     },
+    /// 0x1d: the sender's part of the fingerprint of a ring that its owner has not confirmed.
+    Mark(mark::Note),
     /// 0x12 subtype 2: the sender votes a board suspect.
     Suspect(Suspicion),
     /// 0x12 subtype 0.
@@ -561,6 +566,7 @@ impl Message {
             REKEYED => Message::Rekeyed {
                 kid: read(payload, kind)?,
             },
+            MARK => Message::Mark(read(payload, kind)?),
             SWIM => read_swim(&frame.payload, kind)?,
             RING_CALL => {
                 let (call, body) = read(payload, kind)?;
@@ -626,6 +632,7 @@ impl Message {
             Message::Rekey { number, sealed } => (REKEY, write(&(number, sealed))),
             Message::Owner { number, sealed } => (OWNER, write(&(number, sealed))),
             Message::Rekeyed { kid } => (REKEYED, write(kid)),
+            Message::Mark(note) => (MARK, write(note)),
             Message::Swim {
                 view,
                 wall_ms,

@@ -233,6 +233,7 @@ impl State {
             boot: 4,
             uptime: Duration::from_millis(1_500),
             members: self.members.clone(),
+            fingerprint: Fingerprint::Complete(Digits::of(&[1; 32])),
             settled: true,
             successors: vec![self.id],
             predecessor: self.id,

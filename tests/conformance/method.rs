@@ -167,6 +167,8 @@ async fn state_methods_answer_rounds_shapes() {
         "addr": addr, "port": port, "state": "active"});
     let mut own = state.clone();
     own["access"] = json!("provisional");
+    own["members"] = json!(1);
+    own["fingerprint"] = json!(DIGITS);
     assert_eq!(served.result("get_node_state", json!({})).await, own);
     let mut node = state.clone();
     for (name, value) in [

@@ -15,6 +15,7 @@
 
 mod collect;
 mod copy;
+mod fingerprint;
 mod gossip;
 mod handover;
 mod key;
@@ -37,6 +38,8 @@ mod scenario_absence;
 mod scenario_diskless;
 #[cfg(test)]
 mod scenario_doubt;
+#[cfg(test)]
+mod scenario_fingerprint;
 #[cfg(test)]
 mod scenario_key;
 #[cfg(test)]
@@ -75,6 +78,7 @@ use crate::proto::clock::hybrid::Hybrid;
 use crate::proto::clock::others::Others;
 use crate::proto::detector::strategy::Strategy;
 use crate::proto::detector::{Detector, Peer};
+use crate::proto::fingerprint::Fingerprint;
 use crate::proto::keyring::{Keys, Origin};
 use crate::proto::placement::View;
 use crate::proto::ring::Pointers;
@@ -248,6 +252,8 @@ pub struct Board {
     owner: Option<Credential>,
     keeping: key::Keeping,
     rotation: Option<rotation::Rotation>,
+    fingerprint: Fingerprint,
+    fingerprint_basis: Option<fingerprint::Basis>,
     datagrams: Datagrams,
     gossip: gossip::Gossip,
     membership: membership::Membership,
@@ -289,6 +295,8 @@ impl Board {
             keys: Keys::new(origin, now.time, [rng.random(), rng.random()]),
             keeping: key::Keeping::default(),
             rotation: None,
+            fingerprint: Fingerprint::new(me, crate::base::rng::seeded(detector_seed, 2)),
+            fingerprint_basis: None,
             datagrams: Datagrams::new(party),
             settings,
             signer,
@@ -352,8 +360,8 @@ impl Board {
         self.phase = Phase::Failed(reason);
     }
 
-    /// A datagram that is a frame. Anything but a SWIM packet of a known member, with a tag that
-    /// verifies, is dropped.
+    /// A datagram that is a frame. Anything but a SWIM packet or a part of the fingerprint, of a
+    /// known member and with a tag that verifies, is dropped.
     pub fn handle_datagram(&mut self, now: Now, bytes: &[u8]) {
         match self.open_datagram(bytes) {
             Some((
@@ -376,6 +384,9 @@ impl Board {
             }
             Some((from, Message::Suspect(suspicion))) if self.phase == Phase::Joined => {
                 self.detector.handle_suspicion(now.time, &from, &suspicion);
+            }
+            Some((from, Message::Mark(note))) if self.phase == Phase::Joined => {
+                self.fingerprint.handle_note(now.time, &from, &note);
             }
             _ => self.watch.count("datagrams_dropped"),
         }
@@ -499,6 +510,7 @@ impl Board {
         if self.phase != Phase::Departed {
             self.detector.handle_timeout(now.time);
         }
+        self.fingerprint.handle_timeout(now.time);
         while let Some(&(at, timer)) = self.timers.first() {
             if at > now.time {
                 break;
@@ -590,7 +602,8 @@ impl Board {
         // A board that has left probes nobody.
         let detector = self.detector.poll_timeout();
         let detector = detector.filter(|_| self.phase != Phase::Departed);
-        own.into_iter().chain(detector).min()
+        let fingerprint = self.fingerprint.poll_timeout();
+        (own.into_iter().chain(detector).chain(fingerprint)).min()
     }
 
     /// This board's id.
@@ -629,6 +642,7 @@ impl Board {
             self.found(now, finding);
         }
         self.settle_ring(now);
+        self.settle_fingerprint(now);
         self.answer_guests(now);
         while let Some((id, to, packet)) = self.detector.poll_transmit() {
             let view = self.knowledge();

@@ -69,6 +69,7 @@ impl Board {
             next: keyring.next.as_ref().map(name),
             window: self.keys.window_left(now.time),
             members: self.member_ids().len(),
+            fingerprint: self.fingerprint_view(),
             asking: asking.collect(),
             revoked: self.keys.revoked().copied().collect(),
             waiting: waiting.copied().collect(),

@@ -10,11 +10,11 @@ use crate::base::keys::{KeyName, KeyView};
 use crate::service::Facts;
 
 use super::argument::Args;
-use super::shape::{json, misplaced};
+use super::shape::{FingerprintRow, json, misplaced};
 use super::{Method, Outcome, Param, Run, Scope, Takes};
 
 const RESULT: &str = "{access, kid, epoch, previous?, next?, window_s, members, \
-                      asking: [{id, name, addr, port, ago_s}], revoked: […], waiting: […]}";
+                      fingerprint, fingerprint_note?, asking: [{id, name, addr, port, ago_s}], revoked: […], waiting: […]}";
 
 /// See the module.
 pub(super) const METHODS: &[Method] = &[
@@ -122,6 +122,8 @@ struct StateRow<'a> {
     next: Option<KeyRow<'a>>,
     window_s: u64,
     members: usize,
+    #[serde(flatten)]
+    fingerprint: FingerprintRow,
     asking: Vec<AskingRow<'a>>,
     revoked: &'a [Id],
     waiting: &'a [Id],
@@ -145,6 +147,7 @@ fn shown(_: &Facts, _: &Args<'_>, reply: Reply) -> Outcome {
         next,
         window,
         members,
+        fingerprint,
         asking,
         revoked,
         waiting,
@@ -168,6 +171,7 @@ fn shown(_: &Facts, _: &Args<'_>, reply: Reply) -> Outcome {
         next: next.as_ref().map(row),
         window_s: window.as_secs(),
         members: *members,
+        fingerprint: FingerprintRow::new(fingerprint),
         asking: asking.collect(),
         revoked,
         waiting,

@@ -390,6 +390,20 @@ fn range_page() -> impl Strategy<Value = RangePage> {
     ]
 }
 
+fn note() -> impl Strategy<Value = mark::Note> {
+    let hashes = any::<([u8; 32], [u8; 8], [u8; 32])>();
+    (hashes, any::<(u32, Option<mark::Mark>, bool)>()).prop_map(
+        |((set, kid, commitment), (round, mark, want))| mark::Note {
+            set,
+            kid,
+            round,
+            commitment,
+            mark,
+            want,
+        },
+    )
+}
+
 fn any_message() -> impl Strategy<Value = Message> {
     let write = (any::<u64>(), any::<u64>(), any::<(bool, bool)>(), item());
     prop_oneof![
@@ -401,6 +415,7 @@ fn any_message() -> impl Strategy<Value = Message> {
         (any::<u64>(), vec(any::<u8>(), 0..80))
             .prop_map(|(number, sealed)| Message::Owner { number, sealed }),
         any::<[u8; 8]>().prop_map(|kid| Message::Rekeyed { kid }),
+        note().prop_map(Message::Mark),
         (incarnation(), any::<u16>(), option::of(id())).prop_map(|(board, refuted, second)| {
             Message::Suspect(Suspicion {
                 board,
@@ -453,6 +468,7 @@ fn variant(message: &Message) -> (u8, u8) {
         Message::Rekey { .. } => (17, 0),
         Message::Owner { .. } => (18, 0),
         Message::Rekeyed { .. } => (19, 0),
+        Message::Mark(_) => (20, 0),
         Message::Swim { .. } => (2, 0),
         Message::Suspect(_) => (3, 0),
         Message::RingCall { body, .. } => (4, ring_call_variant(body)),
@@ -548,7 +564,7 @@ fn every_variant_is_drawn() {
     let strategy = any_message();
     let draw = |_| variant(&strategy.new_tree(&mut runner).unwrap().current());
     let drawn: std::collections::BTreeSet<_> = (0..1_000).map(draw).collect();
-    assert_eq!(drawn.len(), 17 + 7 + 7 + 5 + 4 + 5 + 1 + 4, "{drawn:?}");
+    assert_eq!(drawn.len(), 18 + 7 + 7 + 5 + 4 + 5 + 1 + 4, "{drawn:?}");
 }
 
 #[test]
