@@ -3,25 +3,29 @@
 //! ```text
 //! members change ──1 s of calm──▶ committed ──everybody's commitment──▶ revealed
 //!                                                                          │ everybody's mark
-//!     a second commitment of a board, or a higher round heard: anew ◀── complete
+//!                        complete ◀──everybody has the same outcome── outcome told
+//!
+//! a second commitment of a board, another outcome or a higher round heard ──▶ anew
 //! ```
 //!
 //! Start: once the set of members S has stood for [`SETTLE_TIME`], the board draws a fresh mark of
 //! 16 bytes and publishes a commitment to it. It reveals the mark only when it has a commitment of
-//! every member, and the digits are those of the hash over S, the key's name, the round and all
-//! marks in the order of the ids:
+//! every member, and tells the outcome, a hash over all marks in the order of the ids, when it has
+//! these. The digits are shown once everybody has told the same outcome: no board is left behind
+//! with others.
 //!
 //! ```text
 //! set        = SHA-256("roundel members 1" ‖ ids in order)
 //! commitment = SHA-256("roundel mark 1" ‖ set ‖ kid ‖ round ‖ id ‖ mark)
-//! digits     = SHA-256("roundel fingerprint 1" ‖ set ‖ kid ‖ round ‖ (id ‖ mark)…)
+//! outcome    = SHA-256("roundel fingerprint 1" ‖ set ‖ kid ‖ round ‖ (id ‖ mark)…)
 //! ```
 //!
-//! its first eight bytes modulo a million. Steady state: nothing is sent once all is complete.
+//! The digits are the outcome's first eight bytes modulo a million. Steady state: nothing is sent
+//! once all is complete.
 //! Distress: of a board that lacks something it asks each second (less often while nothing comes);
 //! whoever is asked answers with its own. A board that started anew draws another mark for the
-//! same S: the others see a second commitment, and begin the next round, which everybody that
-//! hears of it joins. So a restart gives new digits everywhere. An absent member is waited for.
+//! same S: the others see a second commitment or another outcome, and begin the next round, which
+//! everybody that hears of it joins. So a restart gives new digits everywhere. An absent member is waited for.
 //! End: the owner confirms the ring, or it has one board only.
 //!
 //! Why it holds: somebody in between shows two boards A and B two rings of its own, and wants them
@@ -116,6 +120,8 @@ struct Round {
     commitments: BTreeMap<Id, [u8; 32]>,
     /// Those that open them; this board's own once it is revealed.
     marks: BTreeMap<Id, Mark>,
+    /// What each came to; this board's own once every mark is there.
+    outcomes: BTreeMap<Id, [u8; 32]>,
     digits: Option<Digits>,
 }
 
@@ -207,16 +213,18 @@ impl Fingerprint {
             Some(_) if note.want => return self.answer(from),
             _ => return,
         }
-        if self.take_commitment(from, &note.commitment) {
-            self.take_mark(from, note.mark);
-            self.advance(now);
-            if note.want {
-                self.answer(from);
-            }
-        } else {
+        if !self.take_commitment(from, &note.commitment) {
             // It started anew, and forgot what it had drawn.
             self.refused += 1;
-            self.want(now, note.round.saturating_add(1));
+            return self.want(now, note.round.saturating_add(1));
+        }
+        self.take_mark(from, note.mark);
+        if let (Some(outcome), Some(round)) = (note.outcome, &mut self.round) {
+            round.outcomes.insert(*from, outcome);
+        }
+        // A step ahead tells everybody all there is to tell.
+        if !self.advance(now) && note.want {
+            self.answer(from);
         }
     }
 
@@ -261,7 +269,7 @@ impl Fingerprint {
         }
     }
 
-    /// Second commitments of a board, marks that opened none and impossible rounds.
+    /// Second commitments of a board, marks that opened none, other outcomes, impossible rounds.
     pub fn refused(&self) -> u64 {
         self.refused
     }
@@ -306,9 +314,10 @@ impl Fingerprint {
             mark,
             commitments: BTreeMap::from([(self.me, commitment)]),
             marks: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
             digits: None,
         });
-        self.tell_all(now);
+        self.tell_all(now, true);
     }
 
     /// The board's first commitment of this round. False: it is another than the first.
@@ -342,41 +351,50 @@ impl Fingerprint {
         }
     }
 
-    /// Reveals this board's mark once every commitment is there, and shows the digits once every
-    /// mark is.
-    fn advance(&mut self, now: Time) {
+    /// Reveals this board's mark once every commitment is there, tells the outcome once every mark
+    /// is, and shows the digits once everybody came to it. True: everybody was told more.
+    fn advance(&mut self, now: Time) -> bool {
         let (Some((group, set)), Some(round)) = (&self.group, &mut self.round) else {
-            return;
+            return false;
         };
         let count = group.members.len();
-        if round.commitments.len() < count {
-            return;
+        if round.commitments.len() < count || round.digits.is_some() {
+            return false;
         }
-        let reveals = !round.marks.contains_key(&self.me);
-        round.marks.insert(self.me, round.mark);
-        if round.marks.len() == count && round.digits.is_none() {
+        let mut ahead = round.marks.insert(self.me, round.mark).is_none();
+        if round.marks.len() == count {
             let context = Context {
                 set,
                 kid: &group.kid,
                 round: round.number,
             };
-            let digits = context.digits(&round.marks);
-            round.digits = Some(digits);
-            self.news = Some(digits);
+            let outcome = context.outcome(&round.marks);
+            ahead |= round.outcomes.insert(self.me, outcome).is_none();
+            if round.outcomes.values().any(|other| *other != outcome) {
+                // Somebody had drawn with another mark of a board that started anew.
+                self.refused += 1;
+                let next = round.number.saturating_add(1);
+                self.want(now, next);
+                return true;
+            }
+            if round.outcomes.len() == count {
+                let digits = Digits::of(&outcome);
+                round.digits = Some(digits);
+                self.news = Some(digits);
+            }
         }
-        if reveals {
-            self.tell_all(now);
+        if ahead {
+            self.tell_all(now, false);
         }
+        ahead
     }
 
-    /// Everybody is told what this board has, and asked for what they have and it has not.
-    fn tell_all(&mut self, now: Time) {
-        let lacking = self.lacking();
+    /// Everybody is told what this board has, and asked for what they have if `want`.
+    fn tell_all(&mut self, now: Time, want: bool) {
         let others = self.group.iter().flat_map(|(group, _)| &group.members);
         let others: Vec<Id> = others.filter(|id| **id != self.me).copied().collect();
         for id in others {
-            let note = self.note(lacking.contains(&id));
-            self.transmits.push_back((id, note));
+            self.transmits.push_back((id, self.note(want)));
         }
         self.ask_time = ASK_TIME;
         self.ask_at = now + ASK_TIME;
@@ -397,6 +415,7 @@ impl Fingerprint {
             round: round.number,
             commitment: round.commitments[&self.me],
             mark: round.marks.get(&self.me).copied(),
+            outcome: round.outcomes.get(&self.me).copied(),
             want,
         }
     }
@@ -405,15 +424,20 @@ impl Fingerprint {
         self.round.as_ref().is_some_and(|it| it.digits.is_none())
     }
 
-    /// Other members that this board waits for: for commitments first, then for marks.
+    /// Other members that this board waits for: for commitments, then marks, then outcomes.
     fn lacking(&self) -> Vec<Id> {
         let (Some((group, _)), Some(round)) = (&self.group, &self.round) else {
             return Vec::new();
         };
-        let all_committed = round.commitments.len() == group.members.len();
-        let lacks = |id: &&Id| match all_committed {
-            true => !round.marks.contains_key(id),
-            false => !round.commitments.contains_key(id),
+        let count = group.members.len();
+        let lacks = |id: &&Id| {
+            if round.commitments.len() < count {
+                !round.commitments.contains_key(id)
+            } else if round.marks.len() < count {
+                !round.marks.contains_key(id)
+            } else {
+                !round.outcomes.contains_key(id)
+            }
         };
         let others = group.members.iter().filter(|id| **id != self.me);
         others.filter(lacks).copied().collect()
@@ -440,16 +464,19 @@ impl Context<'_> {
 
     fn commitment(&self, id: &Id, mark: &Mark) -> [u8; 32] {
         let hash = self.hash(b"roundel mark 1");
-        hash.chain_update(id.as_bytes()).chain_update(mark).finalize().into()
+        hash.chain_update(id.as_bytes())
+            .chain_update(mark)
+            .finalize()
+            .into()
     }
 
-    fn digits(&self, marks: &BTreeMap<Id, Mark>) -> Digits {
+    fn outcome(&self, marks: &BTreeMap<Id, Mark>) -> [u8; 32] {
         let mut hash = self.hash(b"roundel fingerprint 1");
         for (id, mark) in marks {
             hash.update(id.as_bytes());
             hash.update(mark);
         }
-        Digits::of(&hash.finalize().into())
+        hash.finalize().into()
     }
 }
 

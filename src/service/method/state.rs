@@ -12,9 +12,7 @@ use crate::service::Facts;
 use crate::service::journal::Entry;
 
 use super::argument::Args;
-use super::shape::{
-    ClusterRow, FingerprintRow, NodeStateRow, OwnRow, StatsRow, json, misplaced,
-};
+use super::shape::{ClusterRow, FingerprintRow, NodeStateRow, OwnRow, StatsRow, json, misplaced};
 use super::{Method, Outcome, Param, Run, Scope, Takes};
 
 /// A method that reads the overview and takes nothing.

@@ -19,6 +19,8 @@ pub struct Note {
     pub commitment: [u8; 32],
     /// The mark, once it is revealed.
     pub mark: Option<Mark>,
+    /// The hash over all marks, once they are there.
+    pub outcome: Option<[u8; 32]>,
     /// The receiver is to answer with its own.
     pub want: bool,
 }

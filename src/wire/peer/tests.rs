@@ -391,14 +391,15 @@ fn range_page() -> impl Strategy<Value = RangePage> {
 }
 
 fn note() -> impl Strategy<Value = mark::Note> {
-    let hashes = any::<([u8; 32], [u8; 8], [u8; 32])>();
+    let hashes = any::<([u8; 32], [u8; 8], [u8; 32], Option<[u8; 32]>)>();
     (hashes, any::<(u32, Option<mark::Mark>, bool)>()).prop_map(
-        |((set, kid, commitment), (round, mark, want))| mark::Note {
+        |((set, kid, commitment, outcome), (round, mark, want))| mark::Note {
             set,
             kid,
             round,
             commitment,
             mark,
+            outcome,
             want,
         },
     )
