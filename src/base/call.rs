@@ -129,7 +129,10 @@ pub enum Call {
     },
     /// The key that the boards agreed on is the cluster's: whoever has none is a stranger from
     /// here on. Answered by [`Reply::Keys`].
-    Confirm,
+    Confirm {
+        /// The fingerprint that was compared; another by now is refused.
+        seen: Option<Digits>,
+    },
     /// Replaces the cluster's key, once the members that are there hold the next. Answered by
     /// [`Reply::Keys`].
     Rotate {

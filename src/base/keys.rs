@@ -40,6 +40,13 @@ impl Digits {
         Digits((u64::from_be_bytes(*first) % 1_000_000) as u32)
     }
 
+    /// Six digits, with or without gaps; none: the text is something else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits: String = text.split_whitespace().collect();
+        let six = digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        six.then(|| digits.parse().ok().map(Digits)).flatten()
+    }
+
     /// Without the gap, for programs: `123456`.
     pub fn plain(self) -> String {
         format!("{:06}", self.0)

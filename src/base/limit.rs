@@ -238,7 +238,7 @@ pub const SEQUENCE_WINDOW: u64 = 1_024;
 pub const PAIRING_TIME: Duration = Duration::from_secs(600);
 /// The key before the current one is accepted for this long, for boards that were away.
 pub const PREVIOUS_KEY_TIME: Duration = Duration::from_secs(24 * 3_600);
-/// After a revocation it goes after this already: the revoked board holds it.
+/// After a revocation, or once pairing ends, it goes after this already: others may hold it.
 pub const REVOKED_KEY_TIME: Duration = Duration::from_secs(30);
 /// Boards that draw a fingerprint together: each tells each, and nobody compares more by eye.
 pub const FINGERPRINT_MEMBERS_MAX: usize = 128;

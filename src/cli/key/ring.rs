@@ -56,6 +56,10 @@ struct State {
     previous: Option<Named>,
     window_s: u64,
     members: usize,
+    #[serde(default)]
+    fingerprint: Option<String>,
+    #[serde(default)]
+    fingerprint_note: Option<String>,
     asking: Vec<Asking>,
     revoked: Vec<String>,
 }
@@ -113,9 +117,14 @@ fn show(state: &State, out: &mut Out) -> std::io::Result<()> {
     if state.access == "provisional" {
         writeln!(
             out,
-            "nobody has confirmed it: whoever is on the LAN reads and writes. Compare the key on \
-             every board, then: roundel key confirm"
+            "nobody has confirmed it: whoever is on the LAN reads and writes. Compare the \
+             fingerprint and the number of boards on every board, then: roundel key confirm"
         )?;
+    }
+    match (&state.fingerprint, &state.fingerprint_note) {
+        (Some(digits), _) => writeln!(out, "fingerprint: {}, {boards}", shown(digits))?,
+        (None, Some(note)) => writeln!(out, "fingerprint: {}", shown(note))?,
+        (None, None) => {}
     }
     if state.window_s > 0 {
         writeln!(

@@ -437,7 +437,7 @@ impl Board {
             Call::Forget { id } => self.forget(now, &id).map(Some),
             Call::KeyState => Ok(Some(self.key_state(now))),
             Call::Accept { id } => self.accept(now, id).map(Some),
-            Call::Confirm => self.confirm(now).map(Some),
+            Call::Confirm { seen } => self.confirm(now, id, seen),
             Call::Rotate { without } => self.rotate(now, id, without),
             Call::Relay { dest, request } => self.relay(now, id, dest, request),
         }

@@ -1,13 +1,15 @@
 //! The methods that have to do with the cluster's key: names and figures of it, whom it is given
 //! to, and its replacement. A key itself never leaves by any of them.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::base::call::{Call, Reply};
 use crate::base::endpoint::{Name, SocketAddr};
 use crate::base::id::Id;
-use crate::base::keys::{KeyName, KeyView};
-use crate::service::Facts;
+use crate::base::keys::{Digits, KeyName, KeyView};
+use crate::service::{Facts, Failure};
 
 use super::argument::Args;
 use super::shape::{FingerprintRow, json, misplaced};
@@ -53,12 +55,27 @@ pub(super) const METHODS: &[Method] = &[
         aliases: &["confirm-cluster"],
         reads: false,
         scope: Scope::Admin,
-        takes: Takes::Params(&[]),
+        takes: Takes::Params(&[Param::optional(
+            "fingerprint",
+            "the six digits that were compared; refused if there are others by now",
+        )]),
         result: RESULT,
-        doc: "Makes the key that the boards agreed on the cluster's: strangers only read from \
-              then on, and no board comes in unasked.",
+        doc: "Ends pairing: the boards of the ring, and nobody else, are given a new key; \
+              strangers only read from then on, and no board comes in unasked.",
         run: Run::Board {
-            call: |_| Ok(Call::Confirm),
+            call: |args| {
+                let seen = args.text_of("fingerprint")?;
+                let read = |text: Cow<'_, str>| {
+                    Digits::parse(&text).ok_or_else(|| {
+                        let reason =
+                            "fingerprint must be six digits, as `get_key_state` shows them";
+                        Failure::params(reason)
+                    })
+                };
+                Ok(Call::Confirm {
+                    seen: seen.map(read).transpose()?,
+                })
+            },
             result: shown,
         },
     },
