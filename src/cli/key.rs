@@ -33,7 +33,8 @@ enum Verb {
     Revoke(ring::BoardArgs),
     /// Let a board in that holds no key of the cluster.
     Accept(ring::BoardArgs),
-    /// Make the key that the boards agreed on the cluster's: strangers only read from then on.
+    /// End pairing, once every board shows the same fingerprint: the boards of the ring get a key
+    /// that nobody else has seen, and strangers only read from then on.
     Confirm(ring::PlainArgs),
     /// Put a key where a board takes it at its next start.
     Import(file::ImportArgs),

@@ -19,6 +19,7 @@ use roundel::base::call::{
 use roundel::base::endpoint::SocketAddr;
 use roundel::base::id::Id;
 use roundel::base::item::{Item, Key, Record};
+use roundel::base::keys::{Digits, Fingerprint};
 use roundel::base::member::{Cluster, ClusterId, RingMode, Standing};
 use roundel::base::rng::seeded;
 use roundel::base::version::{Stamp, Version};

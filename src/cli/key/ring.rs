@@ -13,6 +13,7 @@ use crate::cli::failure::Failure;
 use crate::cli::out::{Out, shown};
 use crate::cli::target;
 
+const CONFIRM: &str = "confirm_cluster";
 /// A rotation waits for the boards that are there.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(15);
 
@@ -78,7 +79,7 @@ impl Ask<'_> {
         match self {
             Ask::Show(args) => (&args.client, "get_key_state", json!({})),
             Ask::Rotate(args) => (&args.client, "rotate_key", json!({})),
-            Ask::Confirm(args) => (&args.client, "confirm_cluster", json!({})),
+            Ask::Confirm(args) => (&args.client, CONFIRM, json!({})),
             Ask::Accept(args) => (&args.client, "accept_node", json!({"node": args.id})),
             Ask::Revoke(args) => (&args.client, "revoke_node", json!({"node": args.id})),
         }
@@ -90,23 +91,43 @@ impl Ask<'_> {
 /// # Errors
 /// [`Failure`] of the target or the call.
 pub(super) async fn run(ask: Ask<'_>, out: &mut Out) -> Result<(), Failure> {
-    let (client, method, params) = ask.parts();
+    let (client, method, mut params) = ask.parts();
     let mut board = target::connect(client)
         .await?
         .with_answer_time_max(ANSWER_TIME_MAX);
+    let mut seen = None;
+    if method == CONFIRM {
+        let before = board.call("get_key_state", &json!({})).await?;
+        seen = serde_json::from_str::<State>(before.get()).ok();
+        // Should a board come in meanwhile, the owner has not counted it.
+        if let Some(digits) = seen.as_ref().and_then(|state| state.fingerprint.as_deref()) {
+            params = json!({"fingerprint": digits});
+        }
+    }
     let result = board.call(method, &params).await?;
     match serde_json::from_str::<State>(result.get()) {
-        Ok(state) if !client.json => show(&state, out)?,
+        Ok(state) if !client.json => {
+            if let Some(seen) = seen.filter(|seen| seen.access == "provisional") {
+                let digits = seen.fingerprint.as_deref().unwrap_or("not drawn");
+                let boards = boards(seen.members);
+                writeln!(out, "confirmed: fingerprint {}, {boards}", shown(digits))?;
+            }
+            show(&state, out)?;
+        }
         _ => writeln!(out, "{}", result.get())?,
     }
     Ok(())
 }
 
-fn show(state: &State, out: &mut Out) -> std::io::Result<()> {
-    let boards = match state.members {
+fn boards(members: usize) -> String {
+    match members {
         1 => "1 board".to_owned(),
         count => format!("{count} boards"),
-    };
+    }
+}
+
+fn show(state: &State, out: &mut Out) -> std::io::Result<()> {
+    let boards = boards(state.members);
     writeln!(
         out,
         "{}: key {}, epoch {}, {boards}",

@@ -92,7 +92,7 @@ function confirm({ fingerprint, members }) {
       + 'shows the same two' : `It has ${boards} and no fingerprint yet`)
       + '; if you do not know one of the boards, revoke it first (roundel key revoke).',
     'From then on whoever has no key only reads, and no board comes in unasked.',
-  ], 'Confirm', () => call('confirm_cluster', {}));
+  ], 'Confirm', () => call('confirm_cluster', fingerprint ? { fingerprint } : {}));
 }
 
 function accept(board) {
