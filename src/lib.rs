@@ -227,8 +227,8 @@
 //! - *What tells paired boards from an attacker's are six digits that all members draw together
 //!   (commit before reveal, over the set of members) and their number.* Rejected: the key's name
 //!   or six digits of it; whoever founds two rings tries keys until both look the same.
-//! - *Confirming a paired ring replaces its key, for the members counted.* Whoever pairs is told the
-//!   key and need not stay. Rejected: keeping it, since the digits say who belongs, not who knows.
+//! - *Confirming a paired ring replaces its key, for the members counted.* Whoever pairs is told
+//!   the key and need not stay. Rejected: keeping it; the digits say who belongs, not who knows.
 //! - *A member that missed a rotation is let in by its identity and its place in the roster.* An
 //!   owner's authority over rotations is not built: a card that is stolen can offer a key to a
 //!   board that was away when it was revoked, before the others do.

@@ -133,6 +133,9 @@ fn boards_that_pair_show_one_fingerprint_until_it_is_confirmed() {
     nodes[1].kill();
     nodes.remove(1);
     nodes.insert(1, Node::start(&lab, 1));
+    let ready = &nodes[1].ready;
+    assert!(ready.contains(" access=provisional key="), "{ready}");
+    assert!(ready.ends_with(" members=3"), "{ready}");
     ring::wait_for_ring(&nodes, FORM_MAX);
     wait::until("there are other digits", FORM_MAX, || {
         let shown = state(&nodes[0])["fingerprint"].clone();

@@ -25,8 +25,8 @@
 //! Distress: of a board that lacks something it asks each second (less often while nothing comes);
 //! whoever is asked answers with its own. A board that started anew draws another mark for the
 //! same S: the others see a second commitment or another outcome, and begin the next round, which
-//! everybody that hears of it joins. So a restart gives new digits everywhere. An absent member is waited for.
-//! End: the owner confirms the ring, or it has one board only.
+//! everybody that hears of it joins. So a restart gives new digits everywhere. An absent member is
+//! waited for. End: the owner confirms the ring, or it has one board only.
 //!
 //! Why it holds: somebody in between shows two boards A and B two rings of its own, and wants them
 //! to show the same digits. All that it adds to what A sees is fixed, by A's first-come record of

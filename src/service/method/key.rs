@@ -16,7 +16,8 @@ use super::shape::{FingerprintRow, json, misplaced};
 use super::{Method, Outcome, Param, Run, Scope, Takes};
 
 const RESULT: &str = "{access, kid, epoch, previous?, next?, window_s, members, \
-                      fingerprint, fingerprint_note?, asking: [{id, name, addr, port, ago_s}], revoked: […], waiting: […]}";
+                      fingerprint, fingerprint_note?, asking: [{id, name, addr, port, ago_s}], \
+                      revoked: […], waiting: […]}";
 
 /// See the module.
 pub(super) const METHODS: &[Method] = &[
