@@ -22,11 +22,11 @@
 //!
 //! The digits are the outcome's first eight bytes modulo a million. Steady state: nothing is sent
 //! once all is complete.
-//! Distress: of a board that lacks something it asks each second (less often while nothing comes);
-//! whoever is asked answers with its own. A board that started anew draws another mark for the
-//! same S: the others see a second commitment or another outcome, and begin the next round, which
-//! everybody that hears of it joins. So a restart gives new digits everywhere. An absent member is
-//! waited for. End: the owner confirms the ring, or it has one board only.
+//! Distress: each second a board asks whom it lacks something of; whoever is asked answers with
+//! its own. A board that started anew draws another mark for the same S: the others see a second
+//! commitment or another outcome, and begin the next round, which everybody that hears of it joins.
+//! So a restart gives new digits everywhere. An absent member is waited for. End: the owner
+//! confirms the ring, or it has one board only.
 //!
 //! Why it holds: somebody in between shows two boards A and B two rings of its own, and wants them
 //! to show the same digits. All that it adds to what A sees is fixed, by A's first-come record of
@@ -58,10 +58,8 @@ use crate::wire::peer::mark::{Mark, Note};
 
 /// The members stand for so long before a mark is drawn: thirty boards form a ring in 0.8 s.
 pub const SETTLE_TIME: Duration = Duration::from_secs(1);
-/// What is lacking is asked for after this first, then ever less often until something comes.
+/// What is lacking is asked for this often.
 const ASK_TIME: Duration = Duration::from_secs(1);
-/// And this often at the least: who was out of reach comes back.
-const ASK_TIME_MAX: Duration = Duration::from_secs(8);
 
 /// Whose fingerprint it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +94,6 @@ pub struct Fingerprint {
     wanted: Option<u32>,
     round: Option<Round>,
     ask_at: Time,
-    ask_time: Duration,
     transmits: VecDeque<(Id, Note)>,
     news: Option<Digits>,
     refused: u64,
@@ -168,7 +165,6 @@ impl Fingerprint {
             wanted: None,
             round: None,
             ask_at: Time::ZERO,
-            ask_time: ASK_TIME,
             transmits: VecDeque::new(),
             news: None,
             refused: 0,
@@ -232,8 +228,7 @@ impl Fingerprint {
     pub fn handle_timeout(&mut self, now: Time) {
         self.begin(now);
         if self.is_asking() && now >= self.ask_at {
-            self.ask_time = (self.ask_time * 2).min(ASK_TIME_MAX);
-            self.ask_at = now + self.ask_time;
+            self.ask_at = now + ASK_TIME;
             for id in self.lacking() {
                 self.transmits.push_back((id, self.note(true)));
             }
@@ -325,9 +320,6 @@ impl Fingerprint {
         let Some(round) = &mut self.round else {
             return false;
         };
-        if !round.commitments.contains_key(from) {
-            self.ask_time = ASK_TIME;
-        }
         *round.commitments.entry(*from).or_insert(*commitment) == *commitment
     }
 
@@ -345,7 +337,6 @@ impl Fingerprint {
         };
         if round.commitments.get(from) == Some(&context.commitment(from, &mark)) {
             round.marks.insert(*from, mark);
-            self.ask_time = ASK_TIME;
         } else {
             self.refused += 1;
         }
@@ -396,7 +387,6 @@ impl Fingerprint {
         for id in others {
             self.transmits.push_back((id, self.note(want)));
         }
-        self.ask_time = ASK_TIME;
         self.ask_at = now + ASK_TIME;
     }
 

@@ -602,7 +602,7 @@ fn a_key_that_is_empty_or_too_long_is_refused() {
 
 #[test]
 fn reserved_and_unassigned_types_are_reported_by_number() {
-    let known: Vec<u8> = (HELLO..=OWNER)
+    let known: Vec<u8> = (HELLO..=MARK)
         .chain([SYNC_REQUEST, SYNC_RESPONSE, ERROR])
         .collect();
     for kind in 0..=u8::MAX {
