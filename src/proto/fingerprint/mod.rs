@@ -21,12 +21,11 @@
 //! ```
 //!
 //! The digits are the outcome's first eight bytes modulo a million. Steady state: nothing is sent
-//! once all is complete.
-//! Distress: each second a board asks whom it lacks something of; whoever is asked answers with
-//! its own. A board that started anew draws another mark for the same S: the others see a second
-//! commitment or another outcome, and begin the next round, which everybody that hears of it joins.
-//! So a restart gives new digits everywhere. An absent member is waited for. End: the owner
-//! confirms the ring, or it has one board only.
+//! once all is complete. Distress: each second a board asks whom it lacks something of; whoever is
+//! asked answers with its own. A board that started anew draws another mark for the same S: the
+//! others see a second commitment or another outcome, and begin the next round, which everybody
+//! that hears of it joins. So a restart gives new digits everywhere. An absent member is waited
+//! for. End: the owner confirms the ring, or it has one board only.
 //!
 //! Why it holds: somebody in between shows two boards A and B two rings of its own, and wants them
 //! to show the same digits. All that it adds to what A sees is fixed, by A's first-come record of
