@@ -119,3 +119,25 @@ pub struct KeyView {
     /// Boards that have not said yet that they hold the next key.
     pub waiting: Vec<Id>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_read_back_as_they_are_shown() {
+        let mut hash = [0; 32];
+        for number in [0u64, 7, 999_999, 1_000_000, 12_345_678, u64::MAX] {
+            hash[..8].copy_from_slice(&number.to_be_bytes());
+            let digits = Digits::of(&hash);
+            assert_eq!(Digits::parse(&digits.to_string()), Some(digits));
+            assert_eq!(Digits::parse(&digits.plain()), Some(digits));
+            assert_eq!(digits.plain().len(), 6);
+        }
+        hash[..8].copy_from_slice(&12_345_678u64.to_be_bytes());
+        assert_eq!(Digits::of(&hash).to_string(), "345 678");
+        for other in ["", "12345", "1234567", "12 34 5a", "+12345", "１２３４５６"] {
+            assert_eq!(Digits::parse(other), None, "{other}");
+        }
+    }
+}

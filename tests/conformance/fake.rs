@@ -188,6 +188,7 @@ impl State {
             Call::Forget { id } => return Err(CallError::UnknownNode(*id)),
             Call::Overview => Reply::Overview(Box::new(self.overview())),
             Call::Relay { dest, .. } => return Err(CallError::UnknownNode(*dest)),
+            Call::Confirm { .. } => return Err(CallError::Invalid("compare again".into())),
             other => panic!("{other:?} concerns items"),
         })
     }

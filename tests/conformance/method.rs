@@ -4,6 +4,7 @@
 use roundel::base::call::{Call, CallError, Consistency, LeaveMode, WriteOutcome};
 use roundel::base::id::Id;
 use roundel::base::item::Key;
+use roundel::base::keys::Digits;
 use serde_json::{Value, json};
 
 use crate::fake::{Served, Setup, error_of, member, served, served_with};
@@ -156,6 +157,27 @@ async fn ring_methods_answer_their_shapes() {
         (&node, &finger)
     );
     assert_eq!(fingers["fingers"].as_array().unwrap().len(), 256);
+}
+
+#[tokio::test]
+async fn confirmation_names_the_digits_that_were_compared() {
+    let served = served().await;
+    for (params, seen) in [
+        (json!({}), None),
+        (json!({"fingerprint": "076 673"}), Some("076673")),
+        (json!({"fingerprint": "076673"}), Some("076673")),
+    ] {
+        let _ = served.error("confirm_cluster", params).await;
+        let seen = seen.and_then(Digits::parse);
+        let calls = served.board.state().calls.clone();
+        assert_eq!(calls.last(), Some(&Call::Confirm { seen }));
+    }
+    let before = served.board.state().calls.len();
+    let params = json!({"fingerprint": "76673"});
+    let (status, code, reason) = served.error("confirm_cluster", params).await;
+    assert_eq!((status, code), (400, -32602));
+    assert!(reason.contains("six digits"), "{reason}");
+    assert_eq!(served.board.state().calls.len(), before);
 }
 
 #[tokio::test]

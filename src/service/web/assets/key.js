@@ -91,7 +91,8 @@ function confirm({ fingerprint, members }) {
     (fingerprint ? `Its fingerprint is ${fingerprint} and it has ${boards}. Every board of yours `
       + 'shows the same two' : `It has ${boards} and no fingerprint yet`)
       + '; if you do not know one of the boards, revoke it first (roundel key revoke).',
-    'From then on whoever has no key only reads, and no board comes in unasked.',
+    'They get a new key that nobody else has. From then on whoever has no key only reads, and no '
+      + 'board comes in unasked.',
   ], 'Confirm', () => call('confirm_cluster', fingerprint ? { fingerprint } : {}));
 }
 
