@@ -95,6 +95,7 @@
 //!                 overview (what it says of itself), outbox; world, scenario*: its tests
 //!   ssdp/         advertiser  searcher  cache         session/      hello, links, datagrams
 //!   keyring/      which keys, whose; code/ joins      owner/        claim, sessions, attempts
+//!   fingerprint/  six digits that paired boards show alike
 //!   gena/         subscriptions to events             admission/    signed calls: genuine, new
 //!   roster/       who belongs, a CRDT                 detector/     SWIM, votes: who is there
 //!   placement/    roster → copies of a key            replication/  one write or read: decided
@@ -229,9 +230,11 @@
 //! - *Sessions of datagrams have no handshake: they hang on lives, which signed hellos and rosters
 //!   tell; one count numbers what a board sends to all.* Rejected: a first message that makes a
 //!   session, since it can be repeated; and a count for each receiver, which a restart forgets.
-//! - *What tells paired boards from an attacker's is the key's name (64 bits) and the number of
-//!   boards.* Rejected: six digits of the key; whoever founds one of two rings and joins the other
-//!   tries keys until the digits agree, in seconds, however the exchange of two boards is ordered.
+//! - *What tells paired boards from an attacker's are six digits that all members draw together
+//!   (commit before reveal, over the set of members) and their number.* Rejected: the key's name
+//!   or six digits of it; whoever founds two rings tries keys until both look the same.
+//! - *Confirming a paired ring replaces its key, for the members counted.* Whoever pairs is told
+//!   the key and need not stay. Rejected: keeping it; the digits say who belongs, not who knows.
 //! - *A member that missed a rotation is let in by its identity and its place in the roster.* An
 //!   owner's authority over rotations is not built: a card that is stolen can offer a key to a
 //!   board that was away when it was revoked, before the others do.

@@ -12,7 +12,7 @@ use super::code::JoinCode;
 use super::endpoint::{Name, SocketAddr};
 use super::id::Id;
 use super::item::{Item, Key, Value};
-use super::keys::{CodeView, KeyView};
+use super::keys::{CodeView, Digits, Fingerprint, KeyView};
 use super::member::{Cluster, ClusterId, RingMode, Standing};
 use super::owner::Credential;
 use super::version::Version;
@@ -138,7 +138,10 @@ pub enum Call {
     },
     /// The key that the boards agreed on is the cluster's: whoever has none is a stranger from
     /// here on. Answered by [`Reply::Keys`].
-    Confirm,
+    Confirm {
+        /// The fingerprint that was compared; another by now is refused.
+        seen: Option<Digits>,
+    },
     /// Replaces the cluster's key, once the members that are there hold the next. Answered by
     /// [`Reply::Keys`].
     Rotate {
@@ -483,6 +486,8 @@ pub struct Overview {
     pub uptime: Duration,
     /// Every board that belongs, this one included, in id order.
     pub members: Vec<MemberView>,
+    /// What all of them show, if they paired by themselves.
+    pub fingerprint: Fingerprint,
     /// The roster is settled: nobody is joining or leaving.
     pub settled: bool,
     /// The nearest live boards after this one in id order.
@@ -540,6 +545,13 @@ pub enum Event {
     /// Another board told a newer credential of the owner, or this board's own counts for less
     /// in the ring it joined: it is to be kept.
     OwnerChanged(Credential),
+    /// The boards of a ring that paired show these digits from now on, each and all.
+    Fingerprint {
+        /// To be compared.
+        digits: Digits,
+        /// Boards that show them.
+        members: usize,
+    },
     /// This board left; the process may end.
     Departed,
 }

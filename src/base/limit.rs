@@ -238,8 +238,17 @@ pub const SEQUENCE_WINDOW: u64 = 1_024;
 pub const PAIRING_TIME: Duration = Duration::from_secs(600);
 /// The key before the current one is accepted for this long, for boards that were away.
 pub const PREVIOUS_KEY_TIME: Duration = Duration::from_secs(24 * 3_600);
-/// After a revocation it goes after this already: the revoked board holds it.
+/// After a revocation, or once pairing ends, it goes after this already: others may hold it.
 pub const REVOKED_KEY_TIME: Duration = Duration::from_secs(30);
+/// Boards that draw a fingerprint together: each tells each, and nobody compares more by eye.
+pub const FINGERPRINT_MEMBERS_MAX: usize = 128;
+/// Marks that a board draws for fingerprints before it has to wait: each is one try in a million
+/// for somebody in between, and a ring whose boards are plugged in one by one takes one each.
+pub const FINGERPRINT_DRAWS_MAX: u32 = 32;
+/// One more can be drawn after this: 33 tries within [`PAIRING_TIME`], 176 in a day.
+pub const FINGERPRINT_DRAW_TIME: Duration = Duration::from_secs(600);
+/// The highest number of a round of fingerprints: more than a board can draw in its life.
+pub const FINGERPRINT_ROUND_MAX: u32 = 1 << 24;
 /// Boards remembered that asked to be let in.
 pub const ASKING_MAX: usize = 64;
 /// Boards let in whose link has not come yet.

@@ -38,7 +38,8 @@ enum Verb {
     Code(join_code::CodeArgs),
     /// Have a new board come in by the code that a board of the ring made.
     Enter(join_code::EnterArgs),
-    /// Make the key that the boards agreed on the cluster's: strangers only read from then on.
+    /// End pairing, once every board shows the same fingerprint: the boards of the ring get a key
+    /// that nobody else has seen, and strangers only read from then on.
     Confirm(ring::PlainArgs),
     /// Put a key where a board takes it at its next start.
     Import(file::ImportArgs),

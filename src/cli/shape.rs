@@ -31,6 +31,15 @@ pub struct NodeState {
     pub port: Option<u16>,
     /// In Round's words.
     pub state: String,
+    /// Boards of its ring, this one counted.
+    #[serde(default)]
+    pub members: Option<usize>,
+    /// What all of them show, when they paired by themselves: `123 456`.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
+    /// Why they show nothing.
+    #[serde(default)]
+    pub fingerprint_note: Option<String>,
 }
 
 /// `get_cluster_state`.

@@ -86,6 +86,7 @@ fn words(node: &NodeState, state: &ClusterState, stats: &NodeStats, paint: Paint
     lines.push(format!("{:<15} {}", "Safe to unplug", unplug(stats, paint)));
     lines.push(format!("{:<15} {} (its id)", "Fingerprint", node.hash));
     lines.extend(access(state, paint).map(|words| format!("{:<15} {words}", "Access")));
+    lines.extend(pairing(node, paint).map(|words| format!("{:<15} {words}", "Pairing")));
     if stats.store != "open" {
         lines.push(format!(
             "{:<15} {}",
@@ -109,12 +110,29 @@ fn access(state: &ClusterState, paint: Paint) -> Option<String> {
     Some(match state.cluster.access.as_deref()? {
         "keyed" => paint.good("keyed: strangers may read, and nothing else"),
         "provisional" => paint.warn(
-            "provisional: whoever is on this LAN may read and write; compare the key that `roundel \
-             key show` names on each board, then `roundel key confirm`",
+            "provisional: whoever is on this LAN may read and write until you confirm it: `roundel \
+             key confirm`",
         ),
         "open" => paint.bad("open: whoever is on this LAN may join, read and write"),
         other => shown(other),
     })
+}
+
+/// What every board of a ring that paired shows, and what to do with it.
+fn pairing(node: &NodeState, paint: Paint) -> Option<String> {
+    let boards = match node.members {
+        Some(1) => "1 board".to_owned(),
+        Some(count) => format!("{count} boards"),
+        None => return None,
+    };
+    match (&node.fingerprint, &node.fingerprint_note) {
+        (Some(digits), _) => Some(format!(
+            "fingerprint {}, {boards}; compare both on every board, then `roundel key confirm`",
+            paint.strong(&shown(digits))
+        )),
+        (None, Some(note)) => Some(format!("fingerprint {}, {boards}", shown(note))),
+        (None, None) => None,
+    }
 }
 
 /// A state in the words of somebody who does not know Round's.
@@ -261,10 +279,34 @@ mod tests {
         assert!(
             of(Some("provisional"))
                 .unwrap()
-                .contains("may read and write; compare")
+                .contains("may read and write until you confirm")
         );
         assert!(of(Some("open")).unwrap().contains("may join"));
         assert_eq!(of(None), None, "an older board says nothing");
+    }
+
+    #[test]
+    fn fingerprint_is_said_with_the_number_of_boards_or_why_there_is_none() {
+        let of = |more: serde_json::Value| {
+            let mut node = json!({"cluster": "home", "hash": "ab", "state": "active"});
+            for (name, value) in more.as_object().unwrap() {
+                node[name] = value.clone();
+            }
+            super::pairing(&serde_json::from_value(node).unwrap(), Paint::PLAIN)
+        };
+        assert_eq!(
+            of(json!({"members": 3, "fingerprint": "012 345"})).as_deref(),
+            Some(
+                "fingerprint 012 345, 3 boards; compare both on every board, then `roundel key \
+                 confirm`"
+            )
+        );
+        assert_eq!(
+            of(json!({"members": 2, "fingerprint": null, "fingerprint_note": "waits for b"})),
+            Some("fingerprint waits for b, 2 boards".to_owned())
+        );
+        assert_eq!(of(json!({"members": 3, "fingerprint": null})), None);
+        assert_eq!(of(json!({})), None, "an older board says nothing");
     }
 
     #[test]

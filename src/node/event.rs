@@ -78,6 +78,10 @@ pub fn log(event: &Event) {
             tracing::warn!(%key, %kept, %lost, "written on both sides; the later write stands");
         }
         Event::OwnerChanged(_) => tracing::info!("the owner's password is that of the ring"),
+        Event::Fingerprint { digits, members } => tracing::info!(
+            "fingerprint {digits} over {members} boards: compare it on each of them, then: roundel \
+             key confirm"
+        ),
         Event::Departed => tracing::info!("left the ring"),
     }
 }

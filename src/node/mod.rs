@@ -369,8 +369,9 @@ impl Node {
         Ok(())
     }
 
-    fn ready(&self) {
+    async fn ready(&self) {
         use std::io::Write;
+        let (members, fingerprint) = self.counted().await;
         let mut out = std::io::stdout();
         // A reader that is gone is no reason to stop.
         let keys = self.handle.keys().borrow().clone();
@@ -378,7 +379,7 @@ impl Node {
         let key = key.map_or_else(|| "none".to_owned(), |kid| kid.to_string());
         let _ = writeln!(
             out,
-            "ready name={} id={} http=http://{} access={} key={key}",
+            "ready name={} id={} http=http://{} access={} key={key} members={members}{fingerprint}",
             self.who.name,
             self.who.id,
             self.who.endpoint,
@@ -421,13 +422,13 @@ impl Node {
         tokio::pin!(belated);
         if self.belongs().await {
             waiting = false;
-            self.ready();
+            self.ready().await;
         }
         loop {
             tokio::select! {
                 () = &mut belated, if waiting => {
                     waiting = false;
-                    self.ready();
+                    self.ready().await;
                 }
                 report = self.reports.recv() => match report {
                     Some(Report::Event(Event::Departed)) if stopping => return Ok(()),
@@ -438,7 +439,7 @@ impl Node {
                             return Err(error);
                         }
                         if belongs && std::mem::take(&mut waiting) {
-                            self.ready();
+                            self.ready().await;
                         }
                     }
                     None => return Ok(()),
@@ -458,6 +459,16 @@ impl Node {
     }
 
     /// The board is in a ring already: it was when it stopped.
+    /// Boards of the ring, this one counted, and what `ready` says of their fingerprint.
+    async fn counted(&self) -> (usize, String) {
+        let Ok(Reply::Overview(overview)) = self.handle.call(Call::Overview).await else {
+            return (1, String::new());
+        };
+        let digits = overview.fingerprint.digits();
+        let spoken = digits.map(|digits| format!(" fingerprint={}", digits.plain()));
+        (overview.members.len().max(1), spoken.unwrap_or_default())
+    }
+
     async fn belongs(&self) -> bool {
         match self.handle.call(Call::Overview).await {
             Ok(Reply::Overview(overview)) => overview.cluster.is_some(),

@@ -5,6 +5,7 @@ pub mod admission;
 pub mod board;
 pub mod clock;
 pub mod detector;
+pub mod fingerprint;
 pub mod gena;
 pub mod keyring;
 pub mod owner;

@@ -58,7 +58,7 @@ fn keys_of(board: &Board) -> Arc<Keys> {
         (false, true) => Access::Keyed,
         (false, false) => Access::Provisional,
     };
-    let keyring = (!keys.is_open()).then(|| keys.keyring().clone());
+    let keyring = (!keys.is_open()).then(|| keys.callers());
     Arc::new(Keys { access, keyring })
 }
 

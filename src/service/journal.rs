@@ -160,6 +160,13 @@ fn sentence(event: &Event) -> (&'static str, String) {
             "owner_changed",
             "The owner's password is that of the ring.".to_owned(),
         ),
+        Event::Fingerprint { digits, members } => (
+            "fingerprint",
+            format!(
+                "The {members} boards of this ring show the fingerprint {digits}: compare it on \
+                 each, then confirm the ring."
+            ),
+        ),
         Event::Departed => ("departed", "This board has left its ring.".to_owned()),
         Event::NodeAdded(_)
         | Event::NodeRemoved(_)

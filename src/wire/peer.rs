@@ -10,6 +10,8 @@
 //! Everything read here is checked for form only; whether it is believed is `proto/session` and
 //! above.
 
+pub mod mark;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +42,7 @@ const RANGE_PAGE: u8 = 0x19;
 const REKEY: u8 = 0x1a;
 const REKEYED: u8 = 0x1b;
 const OWNER: u8 = 0x1c;
+const MARK: u8 = 0x1d;
 const CODE: u8 = 0x1e;
 const ERROR: u8 = 0x1f;
 
@@ -94,6 +97,8 @@ pub enum Message {
     },
     /// 0x1e: a step of proving a one-time code, on a link without a key in common.
     Code(CodeStep),
+    /// 0x1d: the sender's part of the fingerprint of a ring that its owner has not confirmed.
+    Mark(mark::Note),
     /// 0x12 subtype 2: the sender votes a board suspect.
     Suspect(Suspicion),
     /// 0x12 subtype 0.
@@ -583,6 +588,7 @@ impl Message {
             REKEYED => Message::Rekeyed {
                 kid: read(payload, kind)?,
             },
+            MARK => Message::Mark(read(payload, kind)?),
             SWIM => read_swim(&frame.payload, kind)?,
             RING_CALL => {
                 let (call, body) = read(payload, kind)?;
@@ -649,6 +655,7 @@ impl Message {
             Message::Owner { number, sealed } => (OWNER, write(&(number, sealed))),
             Message::Code(step) => (CODE, write(step)),
             Message::Rekeyed { kid } => (REKEYED, write(kid)),
+            Message::Mark(note) => (MARK, write(note)),
             Message::Swim {
                 view,
                 wall_ms,

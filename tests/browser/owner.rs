@@ -175,7 +175,8 @@ fn the_owner_of_one_board_is_that_of_all_and_confirms_the_ring() {
         browser.click("#door-go");
         browser.wait("the owner", &format!("!{DOOR} && {}", reader("owner")));
         let told = "document.getElementById('banner').innerText";
-        browser.wait("the members", &format!("{told}.includes(', 3 boards.')"));
+        let digits = r"/Fingerprint \d{3} \d{3}, 3 boards: compare on every board/";
+        browser.wait("the fingerprint", &format!("{digits}.test({told})"));
         browser.picture("confirm-banner", Some(600));
         browser.click("#banner button");
         browser.wait("the question", "document.getElementById('sure').open");

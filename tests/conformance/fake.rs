@@ -19,7 +19,7 @@ use roundel::base::call::{
 use roundel::base::endpoint::SocketAddr;
 use roundel::base::id::Id;
 use roundel::base::item::{Item, Key, Record};
-use roundel::base::keys::{CodeView, KeyName, KeyView};
+use roundel::base::keys::{CodeView, Digits, Fingerprint, KeyName, KeyView};
 use roundel::base::member::{Cluster, ClusterId, RingMode, Standing};
 use roundel::base::rng::seeded;
 use roundel::base::version::{Stamp, Version};
@@ -196,6 +196,7 @@ impl State {
             Call::KeyState | Call::EnterCode { .. } => Reply::Keys(Box::new(self.keys())),
             Call::Overview => Reply::Overview(Box::new(self.overview())),
             Call::Relay { dest, .. } => return Err(CallError::UnknownNode(*dest)),
+            Call::Confirm { .. } => return Err(CallError::Invalid("compare again".into())),
             other => panic!("{other:?} concerns items"),
         })
     }
@@ -236,6 +237,7 @@ impl State {
             next: None,
             window: Duration::ZERO,
             members: 1,
+            fingerprint: Fingerprint::Unneeded,
             asking: vec![],
             code: Some(CodeView {
                 left: Duration::from_secs(7),
@@ -263,6 +265,7 @@ impl State {
             boot: 4,
             uptime: Duration::from_millis(1_500),
             members: self.members.clone(),
+            fingerprint: Fingerprint::Complete(Digits::of(&[1; 32])),
             settled: true,
             successors: vec![self.id],
             predecessor: self.id,

@@ -4,6 +4,7 @@
 use roundel::base::call::{Call, CallError, Consistency, LeaveMode, WriteOutcome};
 use roundel::base::id::Id;
 use roundel::base::item::Key;
+use roundel::base::keys::Digits;
 use serde_json::{Value, json};
 
 use crate::fake::{Served, Setup, error_of, member, served, served_with};
@@ -159,6 +160,27 @@ async fn ring_methods_answer_their_shapes() {
 }
 
 #[tokio::test]
+async fn confirmation_names_the_digits_that_were_compared() {
+    let served = served().await;
+    for (params, seen) in [
+        (json!({}), None),
+        (json!({"fingerprint": "076 673"}), Some("076673")),
+        (json!({"fingerprint": "076673"}), Some("076673")),
+    ] {
+        let _ = served.error("confirm_cluster", params).await;
+        let seen = seen.and_then(Digits::parse);
+        let calls = served.board.state().calls.clone();
+        assert_eq!(calls.last(), Some(&Call::Confirm { seen }));
+    }
+    let before = served.board.state().calls.len();
+    let params = json!({"fingerprint": "76673"});
+    let (status, code, reason) = served.error("confirm_cluster", params).await;
+    assert_eq!((status, code), (400, -32602));
+    assert!(reason.contains("six digits"), "{reason}");
+    assert_eq!(served.board.state().calls.len(), before);
+}
+
+#[tokio::test]
 async fn state_methods_answer_rounds_shapes() {
     let served = served().await;
     let id = Id::of(b"fake").to_string();
@@ -167,6 +189,8 @@ async fn state_methods_answer_rounds_shapes() {
         "addr": addr, "port": port, "state": "active"});
     let mut own = state.clone();
     own["access"] = json!("provisional");
+    own["members"] = json!(1);
+    own["fingerprint"] = json!("076 673");
     assert_eq!(served.result("get_node_state", json!({})).await, own);
     let mut node = state.clone();
     for (name, value) in [

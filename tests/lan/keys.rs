@@ -62,7 +62,7 @@ fn assert_one_key(lab: &Lab, nodes: &[Node]) -> String {
 fn boards_without_a_key_pair_and_go_on_after_a_restart() {
     let lab = Lab::in_memory("pair", 3);
     let mut nodes = ring::form(&lab, 0..3);
-    let kid = assert_one_key(&lab, &nodes);
+    let paired = assert_one_key(&lab, &nodes);
     assert_eq!(state(&nodes[0])["access"], "provisional");
     nodes[1]
         .call("confirm_cluster", json!({}))
@@ -71,6 +71,9 @@ fn boards_without_a_key_pair_and_go_on_after_a_restart() {
         let open = nodes.iter().find(|node| state(node)["access"] != "keyed");
         open.map_or(Ok(()), |node| Err(node.name.clone()))
     });
+    // Whoever listened while they paired does not have the key they go on with.
+    let kid = assert_one_key(&lab, &nodes);
+    assert_ne!(kid, paired);
     for node in &mut nodes {
         node.kill();
     }
@@ -78,6 +81,96 @@ fn boards_without_a_key_pair_and_go_on_after_a_restart() {
     let nodes = ring::form(&lab, 0..3);
     assert_eq!(assert_one_key(&lab, &nodes), kid);
     assert_eq!(state(&nodes[2])["access"], "keyed");
+}
+
+/// What the command line prints on this board.
+fn said(node: &Node, words: &[&str]) -> String {
+    let at = node.endpoint().to_string();
+    let words = [words, &["--node", &at]].concat();
+    node.board().output(env!("CARGO_BIN_EXE_roundel"), &words)
+}
+
+/// The fingerprint that every board shows, in its status, beside the number of boards.
+fn wait_for_fingerprint(nodes: &[Node]) -> String {
+    let (digits, took) = wait::until("every board shows the same digits", FORM_MAX, || {
+        let shown = nodes.iter().map(|node| {
+            let text = said(node, &["status", "--json"]);
+            let status: Value = serde_json::from_str(&text).expect("it prints JSON");
+            assert_eq!(status["node"]["members"], nodes.len(), "{text}");
+            status["node"]["fingerprint"].clone()
+        });
+        let shown: Vec<Value> = shown.collect();
+        match shown[0].as_str() {
+            Some(digits) if shown.iter().all(|it| *it == shown[0]) => Ok(digits.to_owned()),
+            _ => Err(format!("{shown:?}")),
+        }
+    });
+    println!("{digits} on {} boards after {took:?}", nodes.len());
+    digits
+}
+
+#[test]
+fn boards_that_pair_show_one_fingerprint_until_it_is_confirmed() {
+    let lab = Lab::in_memory("fingerprint", 4);
+    let mut nodes = ring::form(&lab, 0..3);
+    let first = wait_for_fingerprint(&nodes);
+    for node in &nodes {
+        let shown = said(node, &["key", "show"]);
+        assert!(
+            shown.contains(&format!("fingerprint: {first}, 3 boards")),
+            "{shown}"
+        );
+        let status = said(node, &["status"]);
+        assert!(
+            status.contains(&format!("fingerprint {first}, 3 boards; compare")),
+            "{status}"
+        );
+        let log = node.log();
+        let line = format!("fingerprint {first} over 3 boards");
+        assert!(log.contains(&line), "{log}");
+    }
+    // One starts again: it says `ready` with what it counts, and all show others.
+    nodes[1].kill();
+    nodes.remove(1);
+    nodes.insert(1, Node::start(&lab, 1));
+    let ready = &nodes[1].ready;
+    assert!(ready.contains(" access=provisional key="), "{ready}");
+    assert!(ready.ends_with(" members=3"), "{ready}");
+    ring::wait_for_ring(&nodes, FORM_MAX);
+    wait::until("there are other digits", FORM_MAX, || {
+        let shown = state(&nodes[0])["fingerprint"].clone();
+        match shown != first && !shown.is_null() {
+            true => Ok(()),
+            false => Err(shown.to_string()),
+        }
+    });
+    let second = wait_for_fingerprint(&nodes);
+    nodes.push(Node::start(&lab, 3));
+    ring::wait_for_ring(&nodes, FORM_MAX);
+    let third = wait_for_fingerprint(&nodes);
+    assert!(
+        first != second && second != third,
+        "{first} {second} {third}"
+    );
+    let outdated = nodes[0].call("confirm_cluster", json!({"fingerprint": second}));
+    let outdated = outdated.expect_err("a fourth board has come in");
+    assert!(outdated.message.contains(&third), "{outdated:?}");
+    let confirmed = said(&nodes[2], &["key", "confirm"]);
+    assert!(
+        confirmed.starts_with(&format!(
+            "confirmed: fingerprint {third}, 4 boards\nkeyed: key "
+        )),
+        "{confirmed}"
+    );
+    wait::until("nobody shows any", FORM_MAX, || {
+        let states: Vec<Value> = nodes.iter().map(state).collect();
+        let done = |it: &Value| it["access"] == "keyed" && it["fingerprint"].is_null();
+        match states.iter().all(done) {
+            true => Ok(()),
+            false => Err(format!("{states:?}")),
+        }
+    });
+    assert_one_key(&lab, &nodes);
 }
 
 #[test]

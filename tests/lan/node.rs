@@ -58,6 +58,8 @@ pub struct Node<'a> {
     /// Its id, once it was ready.
     pub id: String,
     endpoint: Option<SocketAddr>,
+    /// The line that said it was ready.
+    pub ready: String,
     output: PathBuf,
     errors: PathBuf,
 }
@@ -145,6 +147,7 @@ impl<'a> Node<'a> {
             name: start.name,
             id: String::new(),
             endpoint: None,
+            ready: String::new(),
             output,
             errors,
         }
@@ -175,6 +178,7 @@ impl<'a> Node<'a> {
         self.id = field("id=");
         let endpoint = field("http=http://").trim_end_matches('/').parse();
         self.endpoint = Some(endpoint.expect("the address in the ready line is one"));
+        self.ready = line;
     }
 
     /// Since the process was started.

@@ -280,7 +280,8 @@ mod tests {
 
     #[test]
     fn the_ready_line_names_id_and_url() {
-        let line = "ready name=board-1 id=ab12 http=http://127.0.0.1:38400";
+        let line = "ready name=board-1 id=ab12 http=http://127.0.0.1:38400 access=provisional \
+                    key=00 members=3 fingerprint=123456";
         let address = "127.0.0.1:38400".parse().unwrap();
         assert_eq!(
             parse_ready(line),

@@ -14,6 +14,7 @@ use crate::cli::failure::Failure;
 use crate::cli::out::{Out, shown, spoken_time};
 use crate::cli::target;
 
+const CONFIRM: &str = "confirm_cluster";
 /// A rotation waits for the boards that are there.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(15);
 
@@ -77,6 +78,10 @@ struct State {
     previous: Option<Named>,
     window_s: u64,
     members: usize,
+    #[serde(default)]
+    fingerprint: Option<String>,
+    #[serde(default)]
+    fingerprint_note: Option<String>,
     asking: Vec<Asking>,
     code: Option<Code>,
     revoked: Vec<String>,
@@ -96,7 +101,7 @@ impl Ask<'_> {
         match self {
             Ask::Show(args) => (&args.client, "get_key_state", json!({})),
             Ask::Rotate(args) => (&args.client, "rotate_key", json!({})),
-            Ask::Confirm(args) => (&args.client, "confirm_cluster", json!({})),
+            Ask::Confirm(args) => (&args.client, CONFIRM, json!({})),
             Ask::Accept(args) => (&args.client, "accept_node", json!({"node": args.id})),
             Ask::Revoke(args) => (&args.client, "revoke_node", json!({"node": args.id})),
         }
@@ -108,11 +113,25 @@ impl Ask<'_> {
 /// # Errors
 /// [`Failure`] of the target or the call.
 pub(super) async fn run(ask: Ask<'_>, out: &mut Out) -> Result<(), Failure> {
-    let (client, method, params) = ask.parts();
+    let (client, method, mut params) = ask.parts();
     let mut board = target::connect(client)
         .await?
         .with_answer_time_max(ANSWER_TIME_MAX);
+    let mut seen = None;
+    if method == CONFIRM {
+        let before = board.call("get_key_state", &json!({})).await?;
+        seen = serde_json::from_str::<State>(before.get()).ok();
+        // Should a board come in meanwhile, the owner has not counted it.
+        if let Some(digits) = seen.as_ref().and_then(|state| state.fingerprint.as_deref()) {
+            params = json!({"fingerprint": digits});
+        }
+    }
     let result = board.call(method, &params).await?;
+    if let Some(seen) = seen.filter(|seen| seen.access == "provisional" && !client.json) {
+        let digits = seen.fingerprint.as_deref().unwrap_or("not drawn");
+        let boards = boards(seen.members);
+        writeln!(out, "confirmed: fingerprint {}, {boards}", shown(digits))?;
+    }
     show_result(&result, client.json, out)?;
     Ok(())
 }
@@ -125,11 +144,15 @@ pub(super) fn show_result(result: &RawValue, json: bool, out: &mut Out) -> std::
     }
 }
 
-fn show(state: &State, out: &mut Out) -> std::io::Result<()> {
-    let boards = match state.members {
+fn boards(members: usize) -> String {
+    match members {
         1 => "1 board".to_owned(),
         count => format!("{count} boards"),
-    };
+    }
+}
+
+fn show(state: &State, out: &mut Out) -> std::io::Result<()> {
+    let boards = boards(state.members);
     writeln!(
         out,
         "{}: key {}, epoch {}, {boards}",
@@ -140,9 +163,14 @@ fn show(state: &State, out: &mut Out) -> std::io::Result<()> {
     if state.access == "provisional" {
         writeln!(
             out,
-            "nobody has confirmed it: whoever is on the LAN reads and writes. Compare the key on \
-             every board, then: roundel key confirm"
+            "nobody has confirmed it: whoever is on the LAN reads and writes. Compare the \
+             fingerprint and the number of boards on every board, then: roundel key confirm"
         )?;
+    }
+    match (&state.fingerprint, &state.fingerprint_note) {
+        (Some(digits), _) => writeln!(out, "fingerprint: {}, {boards}", shown(digits))?,
+        (None, Some(note)) => writeln!(out, "fingerprint: {}", shown(note))?,
+        (None, None) => {}
     }
     if state.window_s > 0 {
         writeln!(

@@ -102,6 +102,7 @@ impl Board {
             }
             Message::Swim { .. }
             | Message::Suspect(_)
+            | Message::Mark(_)
             | Message::Hello(_)
             | Message::HelloAck { .. }
             | Message::Rekey { .. }

@@ -16,6 +16,7 @@
 mod code;
 mod collect;
 mod copy;
+mod fingerprint;
 mod gossip;
 mod handover;
 mod key;
@@ -40,6 +41,8 @@ mod scenario_code;
 mod scenario_diskless;
 #[cfg(test)]
 mod scenario_doubt;
+#[cfg(test)]
+mod scenario_fingerprint;
 #[cfg(test)]
 mod scenario_key;
 #[cfg(test)]
@@ -78,6 +81,7 @@ use crate::proto::clock::hybrid::Hybrid;
 use crate::proto::clock::others::Others;
 use crate::proto::detector::strategy::Strategy;
 use crate::proto::detector::{Detector, Peer};
+use crate::proto::fingerprint::Fingerprint;
 use crate::proto::keyring::{Keys, Origin};
 use crate::proto::placement::View;
 use crate::proto::ring::Pointers;
@@ -253,6 +257,8 @@ pub struct Board {
     keeping: key::Keeping,
     rotation: Option<rotation::Rotation>,
     coding: code::Coding,
+    fingerprint: Fingerprint,
+    fingerprint_basis: Option<fingerprint::Basis>,
     datagrams: Datagrams,
     gossip: gossip::Gossip,
     membership: membership::Membership,
@@ -295,6 +301,8 @@ impl Board {
             keeping: key::Keeping::default(),
             rotation: None,
             coding: code::Coding::default(),
+            fingerprint: Fingerprint::new(me, crate::base::rng::seeded(detector_seed, 2)),
+            fingerprint_basis: None,
             datagrams: Datagrams::new(party),
             settings,
             signer,
@@ -358,8 +366,8 @@ impl Board {
         self.phase = Phase::Failed(reason);
     }
 
-    /// A datagram that is a frame. Anything but a SWIM packet of a known member, with a tag that
-    /// verifies, is dropped.
+    /// A datagram that is a frame. Anything but a SWIM packet or a part of the fingerprint, of a
+    /// known member and with a tag that verifies, is dropped.
     pub fn handle_datagram(&mut self, now: Now, bytes: &[u8]) {
         match self.open_datagram(bytes) {
             Some((
@@ -382,6 +390,9 @@ impl Board {
             }
             Some((from, Message::Suspect(suspicion))) if self.phase == Phase::Joined => {
                 self.detector.handle_suspicion(now.time, &from, &suspicion);
+            }
+            Some((from, Message::Mark(note))) if self.phase == Phase::Joined => {
+                self.fingerprint.handle_note(now.time, &from, &note);
             }
             _ => self.watch.count("datagrams_dropped"),
         }
@@ -434,7 +445,7 @@ impl Board {
             Call::Accept { id } => self.accept(now, id).map(Some),
             Call::MakeCode => self.make_code(now).map(Some),
             Call::EnterCode { code } => self.enter_code(now, id, code),
-            Call::Confirm => self.confirm(now).map(Some),
+            Call::Confirm { seen } => self.confirm(now, id, seen),
             Call::Rotate { without } => self.rotate(now, id, without),
             Call::Relay { dest, request } => self.relay(now, id, dest, request),
         }
@@ -507,6 +518,7 @@ impl Board {
         if self.phase != Phase::Departed {
             self.detector.handle_timeout(now.time);
         }
+        self.fingerprint.handle_timeout(now.time);
         while let Some(&(at, timer)) = self.timers.first() {
             if at > now.time {
                 break;
@@ -599,7 +611,8 @@ impl Board {
         // A board that has left probes nobody.
         let detector = self.detector.poll_timeout();
         let detector = detector.filter(|_| self.phase != Phase::Departed);
-        own.into_iter().chain(detector).min()
+        let fingerprint = self.fingerprint.poll_timeout();
+        (own.into_iter().chain(detector).chain(fingerprint)).min()
     }
 
     /// This board's id.
@@ -638,6 +651,7 @@ impl Board {
             self.found(now, finding);
         }
         self.settle_ring(now);
+        self.settle_fingerprint(now);
         self.answer_guests(now);
         while let Some((id, to, packet)) = self.detector.poll_transmit() {
             let view = self.knowledge();

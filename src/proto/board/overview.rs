@@ -77,6 +77,7 @@ impl Board {
             .collect();
         counters.push(("operations_running", self.operations.count() as u64));
         counters.push(("link_bytes_waiting", self.waiting_bytes() as u64));
+        counters.push(("marks_refused", self.fingerprint.refused()));
         counters.push(("links_up", self.links.peers().len() as u64));
         let health = self.health(&members, settled);
         Reply::Overview(Box::new(Overview {
@@ -89,6 +90,7 @@ impl Board {
             boot: self.settings.boot,
             uptime: now.time.since(self.started),
             members,
+            fingerprint: self.fingerprint_view(),
             settled,
             successors,
             predecessor,

@@ -7,17 +7,21 @@
 //! given the current key on its next link. Distress: should this board stop halfway, the members
 //! hold a next key that nobody signs with, and another rotation replaces it.
 //!
+//! The owner's word for a ring that paired is a rotation, too: whoever was let in while boards
+//! paired, or stood between two of them, may hold the key they agreed on. The next one is sealed
+//! for the identities that belong at this moment, which are those that the fingerprint covers.
+//!
 //! A revocation is a rotation that leaves a board out: it is struck from the roster, its links end
 //! at once, no hello of it is answered, and the replaced key goes after half a minute.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Board, Timer};
+use super::{Board, Phase, Timer};
 use crate::base::access::Access;
 use crate::base::call::{CallError, CallId, Reply};
 use crate::base::id::Id;
-use crate::base::keys::{AskingView, KeyName, KeyView};
+use crate::base::keys::{AskingView, Digits, KeyName, KeyView};
 use crate::base::member::Entry;
 use crate::base::rng::RngExt;
 use crate::base::time::Now;
@@ -34,10 +38,16 @@ pub(super) struct Rotation {
     /// Members that have not said that they hold it.
     waiting: BTreeSet<Id>,
     call: CallId,
+    /// It ends pairing, for these members.
+    confirms: Option<Vec<Id>>,
 }
 
 fn invalid(text: &str) -> CallError {
     CallError::Invalid(text.to_owned())
+}
+
+fn under_way() -> CallError {
+    CallError::unavailable("another rotation is under way; try again in a few seconds")
 }
 
 fn name(key: &ClusterKey) -> KeyName {
@@ -69,6 +79,7 @@ impl Board {
             next: keyring.next.as_ref().map(name),
             window: self.keys.window_left(now.time),
             members: self.member_ids().len(),
+            fingerprint: self.fingerprint_view(),
             asking: asking.collect(),
             code: self.keys.codes.view(now.time),
             revoked: self.keys.revoked().copied().collect(),
@@ -96,15 +107,41 @@ impl Board {
         Ok(self.key_state(now))
     }
 
-    /// The owner's word: the key that was paired is the cluster's.
-    pub(super) fn confirm(&mut self, now: Now) -> Result<Reply, CallError> {
+    /// The owner's word: the ring is theirs, and gets a key that nobody else has seen.
+    pub(super) fn confirm(
+        &mut self,
+        now: Now,
+        call: CallId,
+        seen: Option<Digits>,
+    ) -> Result<Option<Reply>, CallError> {
         if self.keys.is_open() {
             return Err(invalid("this cluster is open: it has no key to confirm"));
         }
-        if self.keys.confirm() {
-            self.keys_changed(now);
+        if self.keys.is_confirmed() {
+            return Ok(Some(self.key_state(now)));
         }
-        Ok(self.key_state(now))
+        let shown = self.fingerprint_view().digits();
+        if seen.is_some_and(|seen| shown != Some(seen)) {
+            return Err(CallError::Invalid(format!(
+                "the fingerprint has changed: it is {}, over {} boards; compare it on every board \
+                 again",
+                shown.map_or("not drawn yet".to_owned(), |digits| digits.to_string()),
+                self.member_ids().len(),
+            )));
+        }
+        if self.rotation.is_some() {
+            return Err(under_way());
+        }
+        if self.phase != Phase::Joined {
+            // Nobody else is in its ring.
+            self.keys.confirm();
+            self.keys_changed(now);
+            return Ok(Some(self.key_state(now)));
+        }
+        let kid = self.keys.begin_closed(self.rng.random());
+        let members = self.member_ids();
+        self.begin_rotation(now, call, kid, Some(members));
+        Ok(None)
     }
 
     /// Begins to replace the key, without `revoked` if that is given.
@@ -119,9 +156,7 @@ impl Board {
             return Err(invalid("this cluster is open: it has no key to replace"));
         }
         if self.rotation.is_some() {
-            return Err(CallError::unavailable(
-                "another rotation is under way; try again in a few seconds",
-            ));
+            return Err(under_way());
         }
         if revoked == Some(self.me) {
             return Err(invalid(
@@ -132,17 +167,23 @@ impl Board {
             self.strike(now, id)?;
         }
         let kid = self.keys.begin(self.rng.random(), revoked);
+        self.begin_rotation(now, call, kid, None);
+        Ok(None)
+    }
+
+    /// The next key, which this board holds, goes to the others.
+    fn begin_rotation(&mut self, now: Now, call: CallId, kid: Kid, confirms: Option<Vec<Id>>) {
         self.rotation = Some(Rotation {
             kid,
             waiting: self.present_others().into_iter().collect(),
             call,
+            confirms,
         });
         self.watch.count("rotations");
         self.expel(now);
         self.arm(now.time + ROTATION_TIME_MAX, Timer::Rotation);
         self.tell_next(now);
         self.rotate_if_held(now);
-        Ok(None)
     }
 
     /// Strikes a board off, there or not.
@@ -204,6 +245,15 @@ impl Board {
             return;
         };
         self.timers.retain(|(_, timer)| *timer != Timer::Rotation);
+        if let Some(members) = rotation.confirms {
+            if self.member_ids() != members {
+                // Whoever came in would be given the key, and nobody has counted it. The next
+                // key is left as when this board stops halfway.
+                let text = "boards came or went meanwhile; compare the fingerprint again";
+                return self.out.answer(rotation.call, Err(invalid(text)));
+            }
+            self.keys.confirm();
+        }
         if self.keys.advance(now.time) {
             self.keys_changed(now);
         }

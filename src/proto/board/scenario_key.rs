@@ -295,7 +295,7 @@ fn the_owners_word_ends_pairing_on_every_board() {
     let mut world = pairing(3);
     world.run_for(SECOND);
     assert!(is_one_ring(&mut world, &[0, 1, 2]));
-    let answer = world.ask(1, Call::Confirm).unwrap();
+    let answer = world.ask(1, Call::Confirm { seen: None }).unwrap();
     assert!(
         matches!(answer, Reply::Keys(view) if view.access == crate::base::access::Access::Keyed)
     );

@@ -110,6 +110,8 @@ pub(super) struct World {
     arrival: BTreeMap<(usize, LinkId), Time>,
     /// Everything sent, once somebody listens.
     pub(super) captured: Option<Vec<Captured>>,
+    /// So many of a hundred datagrams are lost, as the generator draws.
+    pub(super) loss: Option<(Rng, u32)>,
     /// Bytes of frames sent over streams and in datagrams of a board's own, by type.
     pub(super) sent: BTreeMap<u8, usize>,
 }
@@ -163,6 +165,7 @@ impl World {
             key: Some(ClusterKey::new(0, [7; 32])),
             arrival: BTreeMap::new(),
             captured: None,
+            loss: None,
             sent: BTreeMap::new(),
         }
     }
@@ -431,7 +434,9 @@ impl World {
                     if let Some(captured) = &mut self.captured {
                         captured.push(Captured::Datagram(to, bytes.clone()));
                     }
-                    self.deliver(NETWORK_DELAY, Delivery::Datagram(to, bytes), to);
+                    if !self.is_lost() {
+                        self.deliver(NETWORK_DELAY, Delivery::Datagram(to, bytes), to);
+                    }
                 }
             }
             Route::Link(id) => {

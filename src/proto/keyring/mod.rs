@@ -116,6 +116,8 @@ pub struct Keys {
     /// The key that comes next leaves a board out.
     revoking: bool,
     previous_until: Time,
+    /// It was replaced to leave somebody out that holds it.
+    previous_left_out: bool,
     secret: Secret,
     asking: BTreeMap<Id, Asking>,
     accepted: BTreeSet<Id>,
@@ -157,6 +159,7 @@ impl Keys {
             revoked: kept.revoked.into_iter().collect(),
             revoking: false,
             previous_until: now + limit::PREVIOUS_KEY_TIME,
+            previous_left_out: false,
             secret: Secret::new(drawn[1]),
             asking: BTreeMap::new(),
             accepted: BTreeSet::new(),
@@ -167,6 +170,16 @@ impl Keys {
     /// The keys.
     pub fn keyring(&self) -> &Keyring {
         &self.keyring
+    }
+
+    /// The keys by which callers prove themselves: not one that was replaced to leave somebody
+    /// out, which only boards of the ring are to know a little longer.
+    pub fn callers(&self) -> Keyring {
+        let previous = self.keyring.previous.clone();
+        Keyring {
+            previous: previous.filter(|_| !self.previous_left_out),
+            ..self.keyring.clone()
+        }
     }
 
     /// The cluster is open: its key is known to everybody.
@@ -355,13 +368,14 @@ impl Keys {
             Admission::Accepted | Admission::Code => false,
         };
         if takes {
-            let revoking = std::mem::take(&mut self.revoking);
+            // Whoever was there while boards paired may hold the key.
+            let closes = offer.confirmed && !self.confirmed;
+            let leaves_out = std::mem::take(&mut self.revoking) || closes;
             let replaced = std::mem::replace(&mut self.keyring.current, key);
             self.keyring.previous = Some(replaced);
             self.keyring.next = None;
             self.confirmed = offer.confirmed;
-            self.previous_until = now + previous_time(revoking);
-            self.unkept = true;
+            self.replaced(now, leaves_out);
         }
         takes
     }
@@ -378,6 +392,7 @@ impl Keys {
             self.unkept = true;
             if self.keyring.previous.is_some() {
                 self.previous_until = self.previous_until.min(now + limit::REVOKED_KEY_TIME);
+                self.previous_left_out = true;
             }
         }
     }
@@ -408,15 +423,33 @@ impl Keys {
         kid
     }
 
+    /// Draws the next key, for the boards that belong at this moment and for nobody that was let
+    /// in besides.
+    pub fn begin_closed(&mut self, random: [u8; 32]) -> Kid {
+        self.revoking = true;
+        self.accepted.clear();
+        self.begin(random, None)
+    }
+
+    /// The key before the current one is accepted for a while.
+    fn replaced(&mut self, now: Time, leaves_out: bool) {
+        self.previous_until = now
+            + match leaves_out {
+                true => limit::REVOKED_KEY_TIME,
+                false => limit::PREVIOUS_KEY_TIME,
+            };
+        self.previous_left_out = leaves_out;
+        self.unkept = true;
+    }
+
     /// The next key is the current one. False: there was none.
     pub fn advance(&mut self, now: Time) -> bool {
         let Some(next) = self.keyring.next.take() else {
             return false;
         };
-        let revoking = std::mem::take(&mut self.revoking);
+        let leaves_out = std::mem::take(&mut self.revoking);
         self.keyring.previous = Some(std::mem::replace(&mut self.keyring.current, next));
-        self.previous_until = now + previous_time(revoking);
-        self.unkept = true;
+        self.replaced(now, leaves_out);
         true
     }
 
@@ -473,13 +506,6 @@ pub fn hint_mac(key: &ClusterKey, node: &Id, cluster: &Name) -> HintMac {
     let mut half = [0; 16];
     half.copy_from_slice(&tag[..16]);
     HintMac(half)
-}
-
-fn previous_time(revoking: bool) -> Duration {
-    match revoking {
-        true => limit::REVOKED_KEY_TIME,
-        false => limit::PREVIOUS_KEY_TIME,
-    }
 }
 
 /// A key from a file is the cluster's, unless it was replaced since: files stay where they are

@@ -2,21 +2,23 @@
 //! to, and its replacement. A key itself never leaves by any of them; a one-time code does, where
 //! nobody reads along ([`SECRET`]).
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::base::call::{Call, Reply};
 use crate::base::endpoint::{Name, SocketAddr};
 use crate::base::id::Id;
-use crate::base::keys::{CodeView, KeyName, KeyView};
-use crate::service::Facts;
+use crate::base::keys::{CodeView, Digits, KeyName, KeyView};
+use crate::service::{Facts, Failure};
 
 use super::argument::Args;
-use super::shape::{json, misplaced};
+use super::shape::{FingerprintRow, json, misplaced};
 use super::{Method, Outcome, Param, Run, Scope, Takes};
 
 const RESULT: &str = "{access, kid, epoch, previous?, next?, window_s, members, \
-                      asking: [{id, name, addr, port, ago_s}], code?: {left_s, attempts}, \
-                      revoked: […], waiting: […]}";
+                      fingerprint, fingerprint_note?, asking: [{id, name, addr, port, ago_s}], \
+                      code?: {left_s, attempts}, revoked: […], waiting: […]}";
 
 /// Methods that take or tell a secret.
 pub(super) const SECRET: [&str; 2] = ["make_join_code", "enter_join_code"];
@@ -91,12 +93,27 @@ pub(super) const METHODS: &[Method] = &[
         aliases: &["confirm-cluster"],
         reads: false,
         scope: Scope::Admin,
-        takes: Takes::Params(&[]),
+        takes: Takes::Params(&[Param::optional(
+            "fingerprint",
+            "the six digits that were compared; refused if there are others by now",
+        )]),
         result: RESULT,
-        doc: "Makes the key that the boards agreed on the cluster's: strangers only read from \
-              then on, and no board comes in unasked.",
+        doc: "Ends pairing: the boards of the ring, and nobody else, are given a new key; \
+              strangers only read from then on, and no board comes in unasked.",
         run: Run::Board {
-            call: |_| Ok(Call::Confirm),
+            call: |args| {
+                let seen = args.text_of("fingerprint")?;
+                let read = |text: Cow<'_, str>| {
+                    Digits::parse(&text).ok_or_else(|| {
+                        let reason =
+                            "fingerprint must be six digits, as `get_key_state` shows them";
+                        Failure::params(reason)
+                    })
+                };
+                Ok(Call::Confirm {
+                    seen: seen.map(read).transpose()?,
+                })
+            },
             result: shown,
         },
     },
@@ -174,6 +191,8 @@ struct StateRow<'a> {
     next: Option<KeyRow<'a>>,
     window_s: u64,
     members: usize,
+    #[serde(flatten)]
+    fingerprint: FingerprintRow,
     asking: Vec<AskingRow<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<CodeRow>,
@@ -216,6 +235,7 @@ fn shown(_: &Facts, _: &Args<'_>, reply: Reply) -> Outcome {
         next,
         window,
         members,
+        fingerprint,
         asking,
         code,
         revoked,
@@ -240,6 +260,7 @@ fn shown(_: &Facts, _: &Args<'_>, reply: Reply) -> Outcome {
         next: next.as_ref().map(row),
         window_s: window.as_secs(),
         members: *members,
+        fingerprint: FingerprintRow::new(fingerprint),
         asking: asking.collect(),
         code: code.as_ref().map(code_row),
         revoked,

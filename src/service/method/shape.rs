@@ -13,6 +13,7 @@ use crate::base::call::{Coverage, Finger, MemberView, NodeRef, Overview};
 use crate::base::endpoint::{Name, SocketAddr};
 use crate::base::id::Id;
 use crate::base::item::{Item, Key, Value};
+use crate::base::keys::Fingerprint;
 use crate::base::member::Standing;
 use crate::base::version::Version;
 use crate::service::{Facts, Failure};
@@ -167,9 +168,39 @@ pub(super) struct NodeStateRow<'a> {
     pub(super) addr: Option<String>,
     pub(super) port: Option<u16>,
     pub(super) state: &'static str,
-    /// Of the board that is asked alone: how far it keeps strangers out.
+    /// Of the board that is asked alone.
+    #[serde(flatten)]
+    pub(super) own: Option<OwnRow>,
+}
+
+/// What a board says of its own ring.
+#[derive(Serialize)]
+pub(super) struct OwnRow {
+    /// How far it keeps strangers out.
+    pub(super) access: &'static str,
+    /// Boards that belong, this one counted.
+    pub(super) members: usize,
+    #[serde(flatten)]
+    pub(super) fingerprint: FingerprintRow,
+}
+
+/// What the boards of a ring that paired show alike.
+#[derive(Serialize)]
+pub(super) struct FingerprintRow {
+    /// `123 456`; null: there is none.
+    fingerprint: Option<String>,
+    /// Why there is none though it is needed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) access: Option<&'static str>,
+    fingerprint_note: Option<String>,
+}
+
+impl FingerprintRow {
+    pub(super) fn new(fingerprint: &Fingerprint) -> Self {
+        FingerprintRow {
+            fingerprint: fingerprint.digits().map(|digits| digits.to_string()),
+            fingerprint_note: fingerprint.note(),
+        }
+    }
 }
 
 impl<'a> NodeStateRow<'a> {
@@ -182,7 +213,7 @@ impl<'a> NodeStateRow<'a> {
             addr: member.endpoint.map(|endpoint| endpoint.ip().to_string()),
             port: member.endpoint.map(|endpoint| endpoint.port()),
             state: member.state().as_str(),
-            access: None,
+            own: None,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::service::Facts;
 use crate::service::journal::Entry;
 
 use super::argument::Args;
-use super::shape::{ClusterRow, NodeStateRow, StatsRow, json, misplaced};
+use super::shape::{ClusterRow, FingerprintRow, NodeStateRow, OwnRow, StatsRow, json, misplaced};
 use super::{Method, Outcome, Param, Run, Scope, Takes};
 
 /// A method that reads the overview and takes nothing.
@@ -57,7 +57,7 @@ pub(super) const METHODS: &[Method] = &[
     view(
         "get_node_state",
         &["get-node-state"],
-        "{name, version, cluster, hash, addr, port, state, access}",
+        "{name, version, cluster, hash, addr, port, state, access, members, fingerprint}",
         "Shows this board.",
         |facts, _, reply| with_overview(reply, |overview| shown("node", facts, overview)),
     ),
@@ -120,7 +120,11 @@ pub(in crate::service) fn shown(name: &str, facts: &Facts, overview: &Overview) 
     let access = facts.entrance.keys.borrow().access;
     match name {
         "node" => json(&NodeStateRow {
-            access: Some(access.as_str()),
+            own: Some(OwnRow {
+                access: access.as_str(),
+                members: overview.members.len().max(1),
+                fingerprint: FingerprintRow::new(&overview.fingerprint),
+            }),
             ..node_state(overview)
         }),
         "cluster" => json(&State {
@@ -160,7 +164,7 @@ fn node_state(overview: &Overview) -> NodeStateRow<'_> {
         addr: Some(overview.endpoint.ip().to_string()),
         port: Some(overview.endpoint.port()),
         state: overview.state.as_str(),
-        access: None,
+        own: None,
     }
 }
 
@@ -211,7 +215,7 @@ fn network(overview: &Overview, discovered: &[(Name, Id, SocketAddr)]) -> Outcom
             addr: Some(endpoint.ip().to_string()),
             port: Some(endpoint.port()),
             state: "unknown",
-            access: None,
+            own: None,
         });
     }
     json(&Network { clusters })

@@ -404,6 +404,21 @@ fn code_step() -> impl Strategy<Value = CodeStep> {
     ]
 }
 
+fn note() -> impl Strategy<Value = mark::Note> {
+    let hashes = any::<([u8; 32], [u8; 8], [u8; 32], Option<[u8; 32]>)>();
+    (hashes, any::<(u32, Option<mark::Mark>, bool)>()).prop_map(
+        |((set, kid, commitment, outcome), (round, mark, want))| mark::Note {
+            set,
+            kid,
+            round,
+            commitment,
+            mark,
+            outcome,
+            want,
+        },
+    )
+}
+
 fn any_message() -> impl Strategy<Value = Message> {
     let write = (any::<u64>(), any::<u64>(), any::<(bool, bool)>(), item());
     prop_oneof![
@@ -416,6 +431,7 @@ fn any_message() -> impl Strategy<Value = Message> {
             .prop_map(|(number, sealed)| Message::Owner { number, sealed }),
         any::<[u8; 8]>().prop_map(|kid| Message::Rekeyed { kid }),
         code_step().prop_map(Message::Code),
+        note().prop_map(Message::Mark),
         (incarnation(), any::<u16>(), option::of(id())).prop_map(|(board, refuted, second)| {
             Message::Suspect(Suspicion {
                 board,
@@ -471,6 +487,7 @@ fn variant(message: &Message) -> (u8, u8) {
         Message::Code(CodeStep::Share(_)) => (21, 0),
         Message::Code(CodeStep::Tag(_)) => (21, 1),
         Message::Code(CodeStep::Refused { .. }) => (21, 2),
+        Message::Mark(_) => (20, 0),
         Message::Swim { .. } => (2, 0),
         Message::Suspect(_) => (3, 0),
         Message::RingCall { body, .. } => (4, ring_call_variant(body)),
@@ -566,7 +583,7 @@ fn every_variant_is_drawn() {
     let strategy = any_message();
     let draw = |_| variant(&strategy.new_tree(&mut runner).unwrap().current());
     let drawn: std::collections::BTreeSet<_> = (0..1_000).map(draw).collect();
-    assert_eq!(drawn.len(), 17 + 7 + 7 + 5 + 4 + 5 + 1 + 4 + 3, "{drawn:?}");
+    assert_eq!(drawn.len(), 18 + 7 + 7 + 5 + 4 + 5 + 1 + 4 + 3, "{drawn:?}");
 }
 
 #[test]
@@ -603,7 +620,7 @@ fn a_key_that_is_empty_or_too_long_is_refused() {
 
 #[test]
 fn reserved_and_unassigned_types_are_reported_by_number() {
-    let known: Vec<u8> = (HELLO..=OWNER)
+    let known: Vec<u8> = (HELLO..=MARK)
         .chain([SYNC_REQUEST, SYNC_RESPONSE, CODE, ERROR])
         .collect();
     for kind in 0..=u8::MAX {

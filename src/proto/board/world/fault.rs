@@ -65,6 +65,12 @@ impl World {
         self.cut.extend(to.iter().map(|to| (from, *to)));
     }
 
+    /// The network loses the next datagram.
+    pub(super) fn is_lost(&mut self) -> bool {
+        let loss = self.loss.as_mut();
+        loss.is_some_and(|(rng, percent)| rng.random_range(0..100) < *percent)
+    }
+
     /// How long this batch takes to be on the medium.
     pub(super) fn commit_time(&mut self, index: usize, batch: &Batch) -> Duration {
         let node = &mut self.nodes[index];

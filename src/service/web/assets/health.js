@@ -7,7 +7,8 @@ const EVENTS_SHOWN_MAX = 120;
 const KINDS = {
   founded: ['circle', 'good'], joined: ['circle', 'good'], node_up: ['circle', 'good'],
   node_added: ['triangle', 'change'], node_removed: ['wedge', 'change'], merged: ['circle', 'change'],
-  mode_adopted: ['circle', 'change'], owner_changed: ['circle', 'change'], departed: ['wedge', 'change'],
+  mode_adopted: ['circle', 'change'], owner_changed: ['circle', 'change'],
+  fingerprint: ['circle', 'change'], departed: ['wedge', 'change'],
   node_suspected: ['diamond', 'warn'], conflict: ['diamond', 'warn'],
   node_down: ['cross', 'bad'], cloned_card: ['cross', 'bad'],
 };

@@ -44,6 +44,16 @@ async function look() {
 /** The key's name in groups, to be compared by eye. */
 const grouped = (kid) => (String(kid).match(/.{1,4}/g) ?? []).join(' ');
 
+/** What every board of the ring shows, to be compared by eye. */
+function seen(of) {
+  if (!of) return '';
+  const boards = many(of.members, 'board');
+  if (of.fingerprint) {
+    return ` Fingerprint ${of.fingerprint}, ${boards}: compare on every board, then confirm.`;
+  }
+  return of.fingerprint_note ? ` Fingerprint ${of.fingerprint_note}, ${boards}.` : ` ${boards}.`;
+}
+
 function paint() {
   const rows = [];
   const owner = session.may === 'admin';
@@ -52,8 +62,7 @@ function paint() {
       + 'configuration says open = true; take that out and restart its boards to close it.']);
   }
   if (session.access === 'provisional') {
-    const key = state ? ` Key ${grouped(state.kid)}, ${many(state.members, 'board')}.` : '';
-    rows.push(['warn', `This ring trusts everyone on this LAN until you confirm it.${key}`,
+    rows.push(['warn', `This ring trusts everyone on this LAN until you confirm it.${seen(state)}`,
       owner && state ? ['Confirm this ring', () => confirm(state)] : null]);
   }
   for (const board of owner ? state?.asking ?? [] : []) {
@@ -83,12 +92,15 @@ function paint() {
   }));
 }
 
-function confirm({ kid, members }) {
+function confirm({ fingerprint, members }) {
+  const boards = many(members, 'board');
   ask('Confirm this ring?', [
-    `Its key is ${grouped(kid)} and it has ${many(members, 'board')}. Every board shows the same `
-      + 'two; if you do not know one of the boards, revoke it first (roundel key revoke).',
-    'From then on whoever has no key only reads, and no board comes in unasked.',
-  ], 'Confirm', () => call('confirm_cluster', {}));
+    (fingerprint ? `Its fingerprint is ${fingerprint} and it has ${boards}. Every board of yours `
+      + 'shows the same two' : `It has ${boards} and no fingerprint yet`)
+      + '; if you do not know one of the boards, revoke it first (roundel key revoke).',
+    'They get a new key that nobody else has. From then on whoever has no key only reads, and no '
+      + 'board comes in unasked.',
+  ], 'Confirm', () => call('confirm_cluster', fingerprint ? { fingerprint } : {}));
 }
 
 function accept(board) {
