@@ -13,6 +13,7 @@ pub mod identity;
 pub mod keyring;
 pub mod link;
 pub mod memorydir;
+pub mod opening;
 pub mod owner;
 pub mod privilege;
 pub mod probe;

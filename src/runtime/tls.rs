@@ -31,6 +31,8 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use crate::base::endpoint::SocketAddr;
 use crate::base::id::Id;
 
+use super::opening::Opened;
+
 /// The first byte of a TLS record that carries a handshake (RFC 8446 §5.1).
 pub const HANDSHAKE_BYTE: u8 = 0x16;
 
@@ -93,9 +95,9 @@ impl Terminator {
     ///
     /// # Errors
     /// The client's: it broke off, speaks no TLS 1.3, or no `http/1.1` within.
-    pub async fn accept(&self, stream: TcpStream) -> io::Result<Channel> {
+    pub async fn accept(&self, stream: Opened<TcpStream>) -> io::Result<Shaken> {
         let stream = self.acceptor.accept(stream).await?;
-        Ok(Channel::Tls(Box::new(stream.into())))
+        Ok(stream.into())
     }
 }
 
@@ -190,7 +192,8 @@ pub enum ConnectError {
 /// # Errors
 /// [`ConnectError::Tcp`].
 pub async fn connect_plain(to: SocketAddr) -> Result<Channel, ConnectError> {
-    open(to).await.map(Channel::Plain)
+    let stream = open(to).await?;
+    Ok(Channel::Plain(Opened::fresh(stream)))
 }
 
 async fn open(to: SocketAddr) -> Result<TcpStream, ConnectError> {
@@ -222,9 +225,9 @@ pub async fn connect(to: SocketAddr, pin: Option<Pin>) -> Result<Channel, Connec
     let stream = open(to).await?;
     let name = ServerName::IpAddress(to.ip().into());
     let connector = TlsConnector::from(Arc::new(config));
-    let shaken = connector.connect(name, stream).await;
+    let shaken = connector.connect(name, Opened::fresh(stream)).await;
     shaken
-        .map(|stream| Channel::Tls(Box::new(stream.into())))
+        .map(|stream| Channel::Tls(Box::new(Opened::fresh(stream.into()))))
         .map_err(|error| match verifier.found() {
             Some(found) if pin != Some(Pin(found)) => ConnectError::OtherKey { found },
             _ => ConnectError::Handshake(error),
@@ -290,14 +293,17 @@ impl ServerCertVerifier for PinnedKey {
     }
 }
 
+/// TLS whose handshake is over.
+pub type Shaken = TlsStream<Opened<TcpStream>>;
+
 /// A TCP connection, as it is or within TLS; one type, so that what is spoken over it is compiled
 /// once.
 #[derive(Debug)]
 pub enum Channel {
     /// As it is.
-    Plain(TcpStream),
+    Plain(Opened<TcpStream>),
     /// Within TLS.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<Opened<Shaken>>),
 }
 
 impl AsyncRead for Channel {
