@@ -265,83 +265,102 @@ struct Sent {
     number: u64,
 }
 
-/// From one board to another, with restarts, other keys and losses.
-fn datagrams(orders: &[Order]) {
-    let party = |board: u8, life: u8| Party {
+/// Two boards, in their lives; what the first has sent, and which numbers the second took.
+struct Pair {
+    lives: [u8; 2],
+    signed_with: u8,
+    held: [u8; 2],
+    from: Datagrams,
+    to: Datagrams,
+    sent: Vec<Sent>,
+    count: u64,
+    taken: BTreeSet<u64>,
+}
+
+fn party(board: u8, life: u8) -> Party {
+    Party {
         id: Id::of(&[board]),
         life: Life([life; 16]),
+    }
+}
+
+impl Pair {
+    /// So many are lost before the one that arrives.
+    fn send(&mut self, plain: Frame, lost: u64) {
+        let (to, key) = (party(1, self.lives[1]), key(self.signed_with));
+        let mut bytes = Bytes::new();
+        for _ in 0..=lost {
+            bytes = self.from.seal(to, &key, &plain.encode());
+            self.count += 1;
+        }
+        self.sent.push(Sent {
+            plain,
+            sealed: Frame::from_datagram(&bytes).expect("our own frame"),
+            lives: self.lives,
+            key: self.signed_with,
+            number: self.count - 1,
+        });
+    }
+
+    fn deliver(&mut self, order: &Order) {
+        let whole = order.choose(&self.sent);
+        let frame = order.change(&whole.sealed);
+        let ring = Keyring {
+            previous: Some(key(self.held[1])),
+            ..Keyring::new(key(self.held[0]))
+        };
+        let highest = self.taken.last().copied().unwrap_or(0);
+        let expected = frame == whole.sealed
+            && whole.lives == self.lives
+            && self.held.contains(&whole.key)
+            && !self.taken.contains(&whole.number)
+            && whole.number + WINDOW > highest;
+        let opened = self.to.open(party(0, self.lives[0]), &ring, frame);
+        assert_eq!(opened.is_ok(), expected, "{}: {opened:?}", whole.number);
+        if let Ok(opened) = opened {
+            assert_eq!(opened, whole.plain);
+            let _ = Message::from_frame(&opened);
+            self.taken.insert(whole.number);
+        }
+    }
+
+    /// None has as many lives as would repeat.
+    fn restart(&mut self, board: usize) {
+        let Some(life) = self.lives[board].checked_add(1) else {
+            return;
+        };
+        self.lives[board] = life;
+        self.taken.clear();
+        let fresh = Datagrams::new(party(board as u8, life));
+        match board {
+            0 => (self.from, self.count) = (fresh, 0),
+            _ => self.to = fresh,
+        }
+    }
+}
+
+/// From one board to another, with restarts, other keys and losses.
+fn datagrams(orders: &[Order]) {
+    let mut pair = Pair {
+        lives: [1, 1],
+        signed_with: 1,
+        held: [1, 2],
+        from: Datagrams::new(party(0, 1)),
+        to: Datagrams::new(party(1, 1)),
+        sent: vec![],
+        count: 0,
+        taken: BTreeSet::new(),
     };
-    let mut lives = [1, 1];
-    let (mut signed_with, mut held) = (1, [1, 2]);
-    let (mut from, mut to) = (Datagrams::new(party(0, 1)), Datagrams::new(party(1, 1)));
-    let mut sent: Vec<Sent> = vec![];
-    let (mut count, mut taken) = (0, BTreeSet::new());
     for order in orders {
+        let lost = u64::from(order.place) % (2 * WINDOW);
         match order.what % 6 {
-            0 | 1 => {
-                // Of a run only the last arrives.
-                let lost = if order.what % 6 == 1 {
-                    u64::from(order.place) % (2 * WINDOW)
-                } else {
-                    0
-                };
-                let plain = order.change(order.choose(genuine()));
-                let mut bytes = Bytes::new();
-                for _ in 0..=lost {
-                    bytes = from.seal(party(1, lives[1]), &key(signed_with), &plain.encode());
-                    count += 1;
-                }
-                let sealed = Frame::from_datagram(&bytes).expect("our own frame");
-                let (key, number) = (signed_with, count - 1);
-                sent.push(Sent {
-                    plain,
-                    sealed,
-                    lives,
-                    key,
-                    number,
-                });
-            }
-            2 | 3 if !sent.is_empty() => {
-                let whole = order.choose(&sent);
-                let frame = order.change(&whole.sealed);
-                let ring = Keyring {
-                    previous: Some(key(held[1])),
-                    ..Keyring::new(key(held[0]))
-                };
-                let highest = taken.last().copied().unwrap_or(0);
-                let expected = frame == whole.sealed
-                    && whole.lives == lives
-                    && held.contains(&whole.key)
-                    && !taken.contains(&whole.number)
-                    && whole.number + WINDOW > highest;
-                let opened = to.open(party(0, lives[0]), &ring, frame);
-                assert_eq!(
-                    opened.is_ok(),
-                    expected,
-                    "number {}: {opened:?}",
-                    whole.number
-                );
-                if let Ok(opened) = opened {
-                    assert_eq!(opened, whole.plain);
-                    let _ = Message::from_frame(&opened);
-                    taken.insert(whole.number);
-                }
-            }
-            4 => {
-                let board = usize::from(order.which % 2);
-                let Some(life) = lives[board].checked_add(1) else {
-                    return;
-                };
-                lives[board] = life;
-                taken.clear();
-                match board {
-                    0 => (from, count) = (Datagrams::new(party(0, life)), 0),
-                    _ => to = Datagrams::new(party(1, life)),
-                }
-            }
+            0 => pair.send(order.change(order.choose(genuine())), 0),
+            1 => pair.send(order.change(order.choose(genuine())), lost),
+            2 | 3 if !pair.sent.is_empty() => pair.deliver(order),
+            4 => pair.restart(usize::from(order.which % 2)),
             5 => match order.which % 3 {
-                0 => signed_with = order.byte % 4,
-                place => held[usize::from(place) - 1] = order.byte % 4,
+                0 => pair.signed_with = order.byte % 4,
+                place => pair.held[usize::from(place) - 1] = order.byte % 4,
             },
             _ => {}
         }

@@ -1,8 +1,8 @@
 //! What is fuzzed: a function for each kind of bytes that strangers or a failing card choose.
 //!
 //! A target panics when a parser does, or when what it read is not what it writes. The fuzz package
-//! beside this file and the replay of the corpora (`tests/corpus`) share it. Nothing here reads BSON
-//! or service descriptions: the product writes the latter alone, and knows none of the former.
+//! beside this file and the replay of the corpora (`tests/corpus`) share it. Service descriptions
+//! are no target: the product only writes them. BSON is none: the product does not know it.
 
 pub mod secret;
 pub mod session;

@@ -12,6 +12,7 @@ use crate::cli::args::ClientArgs;
 use crate::cli::failure::Failure;
 use crate::cli::out::{Out, shown};
 use crate::cli::target;
+use crate::runtime::tls::Pin;
 
 /// A rotation waits for the boards that are there.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(15);
@@ -58,6 +59,9 @@ struct State {
     members: usize,
     asking: Vec<Asking>,
     revoked: Vec<String>,
+    /// An older board tells none.
+    #[serde(default)]
+    tls_pin: String,
 }
 
 /// What is asked.
@@ -142,6 +146,10 @@ fn show(state: &State, out: &mut Out) -> std::io::Result<()> {
     }
     for id in &state.revoked {
         writeln!(out, "revoked: {}", shown(id))?;
+    }
+    if let Ok(pin) = state.tls_pin.parse::<Pin>() {
+        let curl = pin.to_curl();
+        writeln!(out, "over TLS: --tls {}, curl --pinnedpubkey {curl}", pin.0)?;
     }
     Ok(())
 }

@@ -177,7 +177,6 @@ pub async fn serve<B: Board>(
                 ),
                 Some(first) => {
                     let place = Arc::new(place);
-                    // Boxed: a task of a stranger that sends nothing more is small.
                     let served = Box::pin(connection(
                         stream,
                         (first, deadline, from),
@@ -300,7 +299,7 @@ async fn connection<B: Board>(
             local,
             secure: first == HANDSHAKE_BYTE,
         };
-        // Boxed: see above.
+        // Boxed, as this function is: the task of a stranger that asks for nothing is small.
         Box::pin(http(channel, (ends, place), shared, posts, shutdown)).await;
     }
 }
@@ -312,28 +311,19 @@ async fn open_tls<B: Board>(
     shared: &Shared<B>,
 ) -> Option<Channel> {
     let tls = shared.options.tls.as_ref()?;
-    let Ok(Ok(opened)) = timeout_at(deadline, opening::record(stream)).await else {
-        return None;
-    };
+    let too_slow = |_| tracing::debug!(%from, "a TLS client was too slow");
+    let opened = timeout_at(deadline, opening::record(stream)).await;
+    let opened = opened.map_err(too_slow).ok()?.ok()?;
     if !shared.census.admit_handshake(Instant::now(), from.ip()) {
         telemetry::count_refused_connection();
         return None;
     }
-    match timeout_at(deadline, tls.accept(opened)).await {
-        Ok(Ok(shaken)) => {
-            let deadline = Instant::now() + shared.options.header_time_max;
-            let opened = timeout_at(deadline, opening::head(shaken)).await;
-            Some(Channel::Tls(Box::new(opened.ok()?.ok()?)))
-        }
-        Ok(Err(error)) => {
-            tracing::debug!(%from, %error, "a TLS client was refused");
-            None
-        }
-        Err(_) => {
-            tracing::debug!(%from, "a TLS client was too slow");
-            None
-        }
-    }
+    let shaken = timeout_at(deadline, tls.accept(opened)).await;
+    let refused = |error| tracing::debug!(%from, %error, "a TLS client was refused");
+    let shaken = shaken.map_err(too_slow).ok()?.map_err(refused).ok()?;
+    let deadline = Instant::now() + shared.options.header_time_max;
+    let opened = timeout_at(deadline, opening::head(shaken)).await;
+    Some(Channel::Tls(Box::new(opened.ok()?.ok()?)))
 }
 
 /// Neither matters enough to refuse the client when the system will not do it.

@@ -14,7 +14,8 @@ use super::shape::{json, misplaced};
 use super::{Method, Outcome, Param, Run, Scope, Takes};
 
 const RESULT: &str = "{access, kid, epoch, previous?, next?, window_s, members, \
-                      asking: [{id, name, addr, port, ago_s}], revoked: […], waiting: […]}";
+                      asking: [{id, name, addr, port, ago_s}], revoked: […], waiting: […], \
+                      tls_pin}";
 
 /// See the module.
 pub(super) const METHODS: &[Method] = &[
@@ -125,6 +126,8 @@ struct StateRow<'a> {
     asking: Vec<AskingRow<'a>>,
     revoked: &'a [Id],
     waiting: &'a [Id],
+    /// SHA-256 of the public key of the board's certificate: its id.
+    tls_pin: &'a Id,
 }
 
 fn row(key: &KeyName) -> KeyRow<'_> {
@@ -134,7 +137,7 @@ fn row(key: &KeyName) -> KeyRow<'_> {
     }
 }
 
-fn shown(_: &Facts, _: &Args<'_>, reply: Reply) -> Outcome {
+fn shown(facts: &Facts, _: &Args<'_>, reply: Reply) -> Outcome {
     let Reply::Keys(view) = reply else {
         return Err(misplaced());
     };
@@ -171,5 +174,6 @@ fn shown(_: &Facts, _: &Args<'_>, reply: Reply) -> Outcome {
         asking: asking.collect(),
         revoked,
         waiting,
+        tls_pin: &facts.id,
     })
 }
