@@ -281,7 +281,7 @@ async fn connection<B: Board>(
     };
     prepare(&stream);
     let opened = match first {
-        HANDSHAKE_BYTE => open_tls(stream, (deadline, from), &shared).await,
+        HANDSHAKE_BYTE => Box::pin(open_tls(stream, (deadline, from), &shared)).await,
         byte if byte.is_ascii_alphabetic() => {
             match timeout_at(deadline, opening::head(stream)).await {
                 Ok(Ok(opened)) => Some(Channel::Plain(opened)),
@@ -299,7 +299,7 @@ async fn connection<B: Board>(
             local,
             secure: first == HANDSHAKE_BYTE,
         };
-        // Boxed, as this function is: the task of a stranger that asks for nothing is small.
+        // Boxed, as the others are: a stranger that asks for nothing takes the room of none.
         Box::pin(http(channel, (ends, place), shared, posts, shutdown)).await;
     }
 }
