@@ -20,6 +20,8 @@
 //! persisted here: [`Keys::poll_kept`] says what to keep.
 
 mod kept;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -336,7 +338,9 @@ impl Keys {
             theirs > (self.confirmed, settled, mine.epoch(), mine.kid())
         };
         let takes = match how {
-            Admission::Member | Admission::Window => precedes,
+            Admission::Member => precedes,
+            // The owner may have confirmed this board's since the hello.
+            Admission::Window => precedes && !self.confirmed,
             Admission::Asked => !self.confirmed,
             Admission::Accepted => false,
         };
