@@ -17,6 +17,7 @@ pub mod opening;
 pub mod owner;
 pub mod privilege;
 pub mod probe;
+pub mod program;
 pub mod store;
 pub mod stream;
 pub mod tls;
