@@ -260,7 +260,8 @@ fn an_open_ring_says_so_in_red_with_and_without_scripts() {
         );
         let red = "const row = document.querySelector('#banner > div'); \
             const [r, g, b] = getComputedStyle(row).color.match(/\\d+/g).map(Number); \
-            return row.checkVisibility() && r > g + 60 && r > b + 60 && !row.querySelector('button')";
+            return row.checkVisibility() && r > g + 60 && r > b + 60 \
+                && !row.querySelector('button')";
         assert_eq!(
             browser.run(red),
             json!(true),

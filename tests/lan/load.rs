@@ -168,8 +168,9 @@ fn idle_ring_of_thirty_costs_little_and_writes_nothing() {
     let written = |index: usize| after[index].write_bytes - before[index].write_bytes;
     let written_max = (0..BOARDS).map(written).max().expect("there are nodes");
     println!(
-        "an idle node of 30 over {elapsed:?}: {:.1} MB resident at most ({:.1} MB of it no file's), {cpu_mean:.2} % of a core \
-         in the mean and {cpu_max:.2} % at most, {written_max} bytes written at most",
+        "an idle node of 30 over {elapsed:?}: {:.1} MB resident at most ({:.1} MB of it no \
+         file's), {cpu_mean:.2} % of a core in the mean and {cpu_max:.2} % at most, \
+         {written_max} bytes written at most",
         rss_max as f64 / 1e6,
         anon_max as f64 / 1e6
     );
