@@ -53,6 +53,8 @@ pub async fn head<S: AsyncRead + Unpin>(stream: S) -> io::Result<Opened<S>> {
 /// The stream's.
 pub async fn record<S: AsyncRead + Unpin>(stream: S) -> io::Result<Opened<S>> {
     whole(stream, |bytes, _| match bytes {
+        // No record of any TLS there is.
+        [_, major, ..] if *major != 3 => true,
         [_, _, _, high, low, ..] => {
             bytes.len() >= RECORD_HEADER_BYTES + usize::from(u16::from_be_bytes([*high, *low]))
         }
@@ -261,5 +263,8 @@ mod tests {
         client.write_all(b"c").await.unwrap();
         let opened = timeout(soon, reading).await.unwrap().unwrap();
         assert_eq!(&opened.first[..], b"\x16\x03\x01\x00\x03abc");
+        client.write_all(b"\x16\0").await.unwrap();
+        let opened = timeout(soon, record(opened.stream)).await.unwrap().unwrap();
+        assert_eq!(&opened.first[..], b"\x16\0");
     }
 }
