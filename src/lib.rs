@@ -335,6 +335,8 @@
 //!   of the bucket, which clients can read.
 //! - *One port; the first byte tells HTTP from TLS from frames.* Rejected: a port each; more to
 //!   configure and to open in a firewall.
+//! - *A head is read into little memory before hyper or TLS has buffers for its client.* Rejected:
+//!   hyper from the first byte, which is 16 KiB for each stranger that sends nothing more.
 //! - *The page is told by one feed for all its readers, made only while somebody reads.* Rejected:
 //!   pages that poll; each would have the board look at itself, and see a change seconds late.
 //! - *The page is files written by hand, embedded as they are.* Rejected: a framework and its

@@ -49,6 +49,7 @@ use crate::runtime::keyring;
 use crate::runtime::link::{self, InterfaceAddress};
 use crate::runtime::owner::Keeper;
 use crate::runtime::privilege;
+use crate::runtime::program;
 use crate::runtime::store::{Options, Store};
 use crate::runtime::tls::Terminator;
 use crate::runtime::udp::Udp;
@@ -394,6 +395,9 @@ impl Node {
                     tokio::time::sleep(period / 3).await;
                 }
             });
+        }
+        if let Err(error) = program::let_go_of_code() {
+            tracing::debug!(%error, "what only the start needed stays in memory");
         }
         let (name, id, cluster) = (&self.who.name, &self.who.id, &self.config.cluster);
         tracing::info!(%name, %id, endpoint = %self.who.endpoint, %cluster, "serving");

@@ -23,6 +23,8 @@ use crate::wire::frame::{self, Frame};
 
 /// Bytes read at a time; most frames are smaller.
 const READ_BYTES: usize = 4_096;
+/// The same of a stranger, who sends a hello and no more.
+const STRANGERS_READ_BYTES: usize = 512;
 /// Bytes gathered for one write.
 const WRITE_BYTES: usize = 64 * 1_024;
 /// A buffer that grew beyond this is given back once it is empty.
@@ -129,7 +131,12 @@ async fn read(
         if buffer.len() >= limit::HELLO_BYTES_MAX && trust.wait_for(|it| *it).await.is_err() {
             return;
         }
-        buffer.reserve(READ_BYTES);
+        let trusted = *trust.borrow();
+        buffer.reserve(if trusted {
+            READ_BYTES
+        } else {
+            STRANGERS_READ_BYTES
+        });
         match socket.read_buf(&mut buffer).await {
             Ok(0) | Err(_) => return,
             Ok(_) => {}

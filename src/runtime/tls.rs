@@ -31,6 +31,8 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use crate::base::endpoint::SocketAddr;
 use crate::base::id::Id;
 
+use super::opening::Opened;
+
 /// The first byte of a TLS record that carries a handshake (RFC 8446 §5.1).
 pub const HANDSHAKE_BYTE: u8 = 0x16;
 
@@ -67,17 +69,8 @@ impl Terminator {
             certified: RwLock::new(certified(&key, certificate)),
             key,
         });
-        let provider = Arc::new(provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_no_client_auth()
-            .with_cert_resolver(own.clone());
-        config.ignore_client_order = !has_aes();
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
-        config.alpn_protocols = vec![HTTP.to_vec()];
         Ok(Terminator {
-            acceptor: TlsAcceptor::from(Arc::new(config)),
+            acceptor: TlsAcceptor::from(Arc::new(answering(own.clone(), has_aes())?)),
             own,
         })
     }
@@ -93,9 +86,9 @@ impl Terminator {
     ///
     /// # Errors
     /// The client's: it broke off, speaks no TLS 1.3, or no `http/1.1` within.
-    pub async fn accept(&self, stream: TcpStream) -> io::Result<Channel> {
+    pub async fn accept(&self, stream: Opened<TcpStream>) -> io::Result<Shaken> {
         let stream = self.acceptor.accept(stream).await?;
-        Ok(Channel::Tls(Box::new(stream.into())))
+        Ok(stream.into())
     }
 }
 
@@ -111,10 +104,25 @@ fn certified(key: &Arc<dyn rustls::sign::SigningKey>, certificate: Vec<u8>) -> A
     Arc::new(CertifiedKey::new(chain, key.clone()))
 }
 
+/// What clients are answered with. Without AES in this CPU its order counts, otherwise the
+/// client's: a phone without it names ChaCha20 first.
+fn answering(own: Arc<Own>, has_aes: bool) -> Result<ServerConfig, TlsError> {
+    let provider = Arc::new(provider(has_aes));
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_no_client_auth()
+        .with_cert_resolver(own);
+    config.ignore_client_order = !has_aes;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.alpn_protocols = vec![HTTP.to_vec()];
+    Ok(config)
+}
+
 /// The primitives, in the order in which we prefer them.
-fn provider() -> CryptoProvider {
+fn provider(has_aes: bool) -> CryptoProvider {
     let mut provider = ring::default_provider();
-    if !has_aes() {
+    if !has_aes {
         let chacha = ring::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256;
         provider.cipher_suites.sort_by_key(|suite| *suite != chacha);
     }
@@ -190,7 +198,8 @@ pub enum ConnectError {
 /// # Errors
 /// [`ConnectError::Tcp`].
 pub async fn connect_plain(to: SocketAddr) -> Result<Channel, ConnectError> {
-    open(to).await.map(Channel::Plain)
+    let stream = open(to).await?;
+    Ok(Channel::Plain(Opened::fresh(stream)))
 }
 
 async fn open(to: SocketAddr) -> Result<TcpStream, ConnectError> {
@@ -205,7 +214,7 @@ async fn open(to: SocketAddr) -> Result<TcpStream, ConnectError> {
 /// # Errors
 /// [`ConnectError`]; without a pin always an error. Nothing was sent but the handshake.
 pub async fn connect(to: SocketAddr, pin: Option<Pin>) -> Result<Channel, ConnectError> {
-    let provider = Arc::new(provider());
+    let provider = Arc::new(provider(has_aes()));
     let verifier = Arc::new(PinnedKey {
         pin,
         found: RwLock::default(),
@@ -222,9 +231,9 @@ pub async fn connect(to: SocketAddr, pin: Option<Pin>) -> Result<Channel, Connec
     let stream = open(to).await?;
     let name = ServerName::IpAddress(to.ip().into());
     let connector = TlsConnector::from(Arc::new(config));
-    let shaken = connector.connect(name, stream).await;
+    let shaken = connector.connect(name, Opened::fresh(stream)).await;
     shaken
-        .map(|stream| Channel::Tls(Box::new(stream.into())))
+        .map(|stream| Channel::Tls(Box::new(Opened::fresh(stream.into()))))
         .map_err(|error| match verifier.found() {
             Some(found) if pin != Some(Pin(found)) => ConnectError::OtherKey { found },
             _ => ConnectError::Handshake(error),
@@ -290,14 +299,17 @@ impl ServerCertVerifier for PinnedKey {
     }
 }
 
+/// TLS whose handshake is over.
+pub type Shaken = TlsStream<Opened<TcpStream>>;
+
 /// A TCP connection, as it is or within TLS; one type, so that what is spoken over it is compiled
 /// once.
 #[derive(Debug)]
 pub enum Channel {
     /// As it is.
-    Plain(TcpStream),
+    Plain(Opened<TcpStream>),
     /// Within TLS.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<Opened<Shaken>>),
 }
 
 impl AsyncRead for Channel {
@@ -360,7 +372,70 @@ impl AsyncWrite for Channel {
 
 #[cfg(test)]
 mod tests {
+    use rustls::CipherSuite;
+    use rustls::client::ClientConnection;
+    use rustls::server::ServerConnection;
+
     use super::*;
+    use crate::security::certificate::{self, SERIAL_BYTES, Subject};
+    use crate::security::identity::{Identity, Signer};
+
+    const CHACHA: CipherSuite = CipherSuite::TLS13_CHACHA20_POLY1305_SHA256;
+    const AES: CipherSuite = CipherSuite::TLS13_AES_128_GCM_SHA256;
+
+    /// What a board and a client that offers these, in this order, agree on.
+    fn negotiated(board_has_aes: bool, offered: [CipherSuite; 2]) -> Option<CipherSuite> {
+        let document = Identity::generate().unwrap();
+        let identity = Identity::from_pkcs8(&document).unwrap();
+        let subject = Subject {
+            name: "board".into(),
+            hosts: [].into(),
+            addresses: ["192.0.2.1".parse().unwrap()].into(),
+        };
+        let shown = certificate::make(&identity, &subject, [1; SERIAL_BYTES]);
+        let terminator = Terminator::new(&document, shown).unwrap();
+        let config = answering(terminator.own, board_has_aes).unwrap();
+        let mut board = ServerConnection::new(Arc::new(config)).unwrap();
+
+        let mut ours = ring::default_provider();
+        let place = |suite: CipherSuite| offered.iter().position(|it| *it == suite);
+        ours.cipher_suites.retain(|it| place(it.suite()).is_some());
+        ours.cipher_suites.sort_by_key(|it| place(it.suite()));
+        let ours = Arc::new(ours);
+        let verifier = PinnedKey {
+            pin: Some(Pin(identity.id())),
+            found: RwLock::default(),
+            provider: ours.clone(),
+        };
+        let mut config = ClientConfig::builder_with_provider(ours)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        config.alpn_protocols = vec![HTTP.to_vec()];
+        let name = ServerName::try_from("192.0.2.1").unwrap();
+        let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
+        while client.is_handshaking() || board.is_handshaking() {
+            let mut said = Vec::new();
+            client.write_tls(&mut said).unwrap();
+            board.read_tls(&mut &said[..]).unwrap();
+            board.process_new_packets().unwrap();
+            let mut said = Vec::new();
+            board.write_tls(&mut said).unwrap();
+            client.read_tls(&mut &said[..]).unwrap();
+            client.process_new_packets().unwrap();
+        }
+        client.negotiated_cipher_suite().map(|it| it.suite())
+    }
+
+    #[test]
+    fn chacha20_is_chosen_where_either_side_lacks_aes() {
+        assert_eq!(negotiated(true, [AES, CHACHA]), Some(AES));
+        assert_eq!(negotiated(true, [CHACHA, AES]), Some(CHACHA));
+        assert_eq!(negotiated(false, [AES, CHACHA]), Some(CHACHA));
+        assert_eq!(negotiated(false, [CHACHA, AES]), Some(CHACHA));
+    }
 
     #[test]
     fn a_pin_is_an_id_in_hex_or_as_curl_writes_it() {

@@ -119,13 +119,17 @@ impl Response {
         let mut fields = [httparse::EMPTY_HEADER; limit::HEADERS_MAX];
         let mut response = httparse::Response::new(&mut fields);
         let head = head_length(response.parse(datagram))?;
+        let status = response.code.unwrap_or_default();
+        if status < 100 {
+            return Err(HttpuError::Malformed("its status is below 100"));
+        }
         let mut headers = own(response.headers)?;
         let body = body(datagram, head, &headers)?;
         headers
             .0
             .retain(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
         Ok(Response {
-            status: response.code.unwrap_or_default(),
+            status,
             headers,
             body,
         })
@@ -241,6 +245,19 @@ mod tests {
 
     fn any_body() -> impl Strategy<Value = Bytes> {
         prop::collection::vec(any::<u8>(), 0..64).prop_map(Bytes::from)
+    }
+
+    #[test]
+    fn a_status_below_100_is_refused() {
+        for (status, good) in [
+            ("000", false),
+            ("013", false),
+            ("099", false),
+            ("100", true),
+        ] {
+            let datagram = Bytes::from(format!("HTTP/1.1 {status} \r\n\r\n"));
+            assert_eq!(Response::parse(&datagram).is_ok(), good, "{status}");
+        }
     }
 
     proptest! {

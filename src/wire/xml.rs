@@ -257,6 +257,18 @@ fn name_of(written: &str) -> Result<String, XmlError> {
     Ok(name.into_owned())
 }
 
+/// A local name; the parser lets through what could not be written again (Namespaces in XML 1.0,
+/// NCName; beyond ASCII more is taken than there).
+fn checked_name(name: &str) -> Result<String, XmlError> {
+    let begins = |c: char| c.is_alphabetic() || c == '_';
+    let beyond = |c: char| !c.is_ascii() && !c.is_whitespace() && !c.is_control();
+    let goes_on = |c: char| c.is_alphanumeric() || "-._".contains(c) || beyond(c);
+    match name.starts_with(begins) && name.chars().all(goes_on) {
+        true => Ok(name.to_owned()),
+        false => Err(XmlError::Malformed),
+    }
+}
+
 fn element(resolver: &NamespaceResolver, start: &BytesStart<'_>) -> Result<Element, XmlError> {
     let (namespace, local_name) = resolver.resolve_element(start.name());
     let namespace = match namespace {
@@ -264,6 +276,7 @@ fn element(resolver: &NamespaceResolver, start: &BytesStart<'_>) -> Result<Eleme
         ResolveResult::Unbound => String::new(),
         ResolveResult::Unknown(_) => return Err(XmlError::Malformed),
     };
+    let local_name = checked_name(local_name.into_inner())?;
     let (mut attributes, mut qualified) = (Vec::new(), Vec::new());
     for attribute in start.attributes() {
         let attribute = attribute.map_err(|_| XmlError::Malformed)?;
@@ -275,7 +288,7 @@ fn element(resolver: &NamespaceResolver, start: &BytesStart<'_>) -> Result<Eleme
             .map_err(|_| XmlError::Malformed)?
             .into_owned();
         let (namespace, name) = resolver.resolve_attribute(attribute.key);
-        let name = name.into_inner().to_owned();
+        let name = checked_name(name.into_inner())?;
         match namespace {
             ResolveResult::Unbound => attributes.push((name, value)),
             ResolveResult::Bound(of) => qualified.push((name_of(of.0)?, name, value)),
@@ -284,7 +297,7 @@ fn element(resolver: &NamespaceResolver, start: &BytesStart<'_>) -> Result<Eleme
     }
     Ok(Element {
         namespace,
-        name: local_name.into_inner().to_owned(),
+        name: local_name,
         attributes,
         qualified,
         ..Element::default()
@@ -367,6 +380,25 @@ mod tests {
                 element
             })
         })
+    }
+
+    #[test]
+    fn names_that_could_not_be_written_again_are_refused() {
+        for text in [
+            "<a><\n/></a>",
+            "<a b=\"1\" !\0\0=\"2\"/>",
+            "<a \0=\"1\"/>",
+            "<1/>",
+            "<a-\u{1}/>",
+        ] {
+            assert_eq!(
+                Element::parse(text.as_bytes()),
+                Err(XmlError::Malformed),
+                "{text:?}"
+            );
+        }
+        let read = Element::parse("<_é-1.x ü=\"1\"/>".as_bytes()).unwrap();
+        assert_eq!(read.name, "_é-1.x");
     }
 
     proptest! {

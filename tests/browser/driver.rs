@@ -192,7 +192,9 @@ impl Browser {
 
     /// Keeps a picture of the page: of all of it, or of so much from the top.
     pub fn picture(&self, name: &str, height: Option<u64>) {
-        let measure = "return [innerWidth, document.documentElement.scrollHeight]";
+        // What stays at the window's top would stand in the middle of the picture.
+        let measure = "scrollTo({top: 0, behavior: 'instant'}); \
+            return [innerWidth, document.documentElement.scrollHeight]";
         let size = self.run(measure);
         let height = height.map_or(size[1].clone(), Value::from);
         let clip = json!({"x": 0, "y": 0, "width": size[0], "height": height, "scale": 1});

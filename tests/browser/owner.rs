@@ -265,3 +265,40 @@ fn a_ring_that_trusts_its_lan_says_so() {
         browser.assert_quiet();
     });
 }
+
+#[test]
+fn an_open_ring_says_so_in_red_with_and_without_scripts() {
+    alone(|| {
+        let mut ring = Ring::open("attic");
+        let said = "This ring is open: whoever reaches it may change everything in it.";
+        let request = format!(
+            "GET /presentation HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            ring.board(0).at()
+        );
+        let document = exchange(ring.board(0).at(), &request).expect("it answers");
+        let row = format!("<div data-tone=\"bad\"><p>{said}</p></div>");
+        assert!(document.contains(&row), "the document says so: {document}");
+        let browser = Browser::start();
+        browser.open(&ring.board(0).page());
+        let banner = "document.getElementById('banner')";
+        browser.wait(
+            "the way out",
+            &format!("{banner}.innerText.includes('open = true')"),
+        );
+        browser.wait(
+            "what it is",
+            &format!("{banner}.innerText.includes({said:?})"),
+        );
+        let red = "const row = document.querySelector('#banner > div'); \
+            const [r, g, b] = getComputedStyle(row).color.match(/\\d+/g).map(Number); \
+            return row.checkVisibility() && r > g + 60 && r > b + 60 \
+                && !row.querySelector('button')";
+        assert_eq!(
+            browser.run(red),
+            json!(true),
+            "it is red, and cannot be confirmed away"
+        );
+        browser.picture("open", Some(600));
+        browser.assert_quiet();
+    });
+}

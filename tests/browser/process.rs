@@ -43,6 +43,8 @@ pub struct Board {
     directory: PathBuf,
     discovery: bool,
     interface: &'static str,
+    /// Its configuration says `open = true`.
+    open: bool,
 }
 
 /// Some boards of one cluster.
@@ -88,6 +90,17 @@ impl Ring {
         ring
     }
 
+    /// One board that is open to everyone.
+    pub fn open(name: &str) -> Ring {
+        let mut ring = Ring::of(&[]);
+        let mut board = ring.board_named(name, true);
+        board.open = true;
+        board.start();
+        ring.boards.push(board);
+        ring.settle(1);
+        ring
+    }
+
     /// Starts one more board, and does not wait for it.
     pub fn add(&mut self, name: &str) {
         self.start_board(name, true);
@@ -113,6 +126,7 @@ impl Ring {
             directory: self.directory.path().join(number.to_string()),
             discovery,
             interface: "lo",
+            open: false,
         }
     }
 
@@ -147,8 +161,8 @@ impl Board {
         fs::create_dir_all(&self.directory).expect("the directory is ours");
         let file = |name| File::create(self.directory.join(name)).expect("the directory is ours");
         let config = format!(
-            "[ssdp]\nlisten = {0}\nsearch = {0}\nadvertise = {0}\n",
-            self.discovery
+            "open = {1}\n[ssdp]\nlisten = {0}\nsearch = {0}\nadvertise = {0}\n",
+            self.discovery, self.open
         );
         let path = self.directory.join("config.toml");
         fs::write(&path, config).expect("the directory is ours");

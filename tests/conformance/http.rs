@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use roundel::base::call::NodeState;
+use roundel::base::limit;
 use roundel::runtime::client::Connection;
 use roundel::runtime::http::Options;
 use serde_json::{Value, json};
@@ -435,6 +436,24 @@ async fn a_body_that_comes_too_slowly_is_refused_as_408() {
     let answer = raw(&served, &head).await;
     assert_eq!(status(&answer), 408, "{answer}");
     error_of(408, body(&answer));
+}
+
+#[tokio::test]
+async fn a_head_too_long_or_of_too_many_fields_is_refused() {
+    let served = served().await;
+    let ask = async |fields: String| {
+        let text = format!(
+            "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}\r\n"
+        );
+        status(&raw(&served, &text).await)
+    };
+    let few = |count: usize| (0..count).map(|n| format!("X{n}: 1\r\n")).collect();
+    assert_eq!(ask(few(limit::HEADERS_MAX - 2)).await, 200);
+    assert_eq!(ask(few(limit::HEADERS_MAX + 1)).await, 431);
+    let long = |bytes: usize| format!("X: {}\r\n", "x".repeat(bytes));
+    assert_eq!(ask(long(limit::HEAD_BYTES_MAX - 200)).await, 200);
+    assert_eq!(ask(long(limit::HEAD_BYTES_MAX)).await, 431);
+    assert_eq!(served.rpc(ECHO).await.0, 200);
 }
 
 #[tokio::test]

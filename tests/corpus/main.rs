@@ -4,8 +4,6 @@
 use std::fs;
 use std::path::Path;
 
-#[path = "../fuzz/store.rs"]
-mod store;
 #[path = "../fuzz/target.rs"]
 mod target;
 

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use roundel::security::hex;
 use roundel::security::key::ClusterKey;
 use roundel::security::rnd1::Carriage;
@@ -135,6 +137,93 @@ fn verbs_prove_themselves_with_a_key_or_a_token() {
         assert_eq!(board.logged(&token("read")[..40]), 0, "no token is logged");
         board.signal(nix::sys::signal::Signal::SIGTERM);
         board.wait_end();
+    });
+}
+
+/// What a board answers to every method, in its documents, through the verbs, and in its log.
+fn everything_said(board: &Daemon) -> Vec<u8> {
+    let mut said = Vec::new();
+    let node = board.at.to_string();
+    let mut asked = 0;
+    for method in roundel::service::method::Table::standard().methods() {
+        // These end the board, or the key that is looked for.
+        if ["leave_ring", "rotate_key"].contains(&method.name) {
+            continue;
+        }
+        for params in [serde_json::json!({}), serde_json::json!(["a"])] {
+            let call = serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": method.name,
+                    "params": params});
+            said.extend(
+                client::post(board.at, call.to_string().as_bytes())
+                    .body
+                    .into_bytes(),
+            );
+            asked += 1;
+        }
+    }
+    let paths = [
+        "/",
+        "/ui",
+        "/description.xml",
+        "/metrics",
+        "/healthz",
+        "/readyz",
+        "/rnd1",
+    ];
+    for path in paths {
+        said.extend(client::get(board.at, path).body.into_bytes());
+    }
+    for verb in [
+        &["status"][..],
+        &["key", "show"],
+        &["nodes"],
+        &["log"],
+        &["doctor"],
+    ] {
+        let output = roundel(&[verb, &["--node", &node]].concat(), &[]);
+        said.extend(output.stdout);
+    }
+    said.extend(board.log().into_bytes());
+    assert!(asked > 40 && said.len() > 10_000, "{asked}, {}", said.len());
+    said
+}
+
+#[test]
+fn no_method_and_no_document_tells_a_secret() {
+    alone(|| {
+        let directory = tempfile::tempdir().expect("a directory");
+        let key_file = directory.path().join("cluster.key");
+        fs::write(&key_file, key().to_text()).expect("it is ours");
+        let data = directory.path().join("data");
+        let mut board = Daemon::start(&data, &["--key-file", file(&key_file)]);
+        let told = roundel(
+            &["key", "token", "--scope", "admin", "--data", file(&data)],
+            &[],
+        );
+        let token = text(&told.stdout);
+        let identity = fs::read(data.join("identity.pk8")).expect("the board made it");
+        // Where PKCS#8 of this curve has the secret key.
+        let secrets: Vec<(&str, Vec<u8>)> = vec![
+            ("the cluster's key", key().secret().to_vec()),
+            ("the secret key", identity[36..68].to_vec()),
+            ("a token", token.into_bytes()),
+        ];
+        let said = everything_said(&board);
+        let whole = String::from_utf8_lossy(&said).to_lowercase();
+        assert!(whole.contains(&key().kid().to_string()), "its name is told");
+        for (name, secret) in secrets {
+            let raw = said.windows(secret.len()).any(|part| part == secret);
+            assert!(!raw, "{name} is told");
+            assert!(
+                !whole.contains(&hex::encode(&secret)),
+                "{name} is told in hex"
+            );
+            for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+                let packed = engine.encode(&secret).to_lowercase();
+                assert!(!whole.contains(&packed), "{name} is told in base64");
+            }
+        }
+        board.assert_well();
     });
 }
 

@@ -68,6 +68,12 @@ fn foreign_clients_speak_tls_1_3_with_the_key_that_is_the_boards_id() {
         let shown = text(&s_client(at, &["-tls1_3", "-alpn", "h2,http/1.1"]).stdout);
         assert!(shown.contains("New, TLSv1.3"), "{shown}");
         assert!(shown.contains("ALPN protocol: http/1.1"), "{shown}");
+        // A client without AES names ChaCha20 first, or alone.
+        let (chacha, aes) = ("TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256");
+        for offered in [format!("{chacha}:{aes}"), chacha.to_owned()] {
+            let shown = text(&s_client(at, &["-ciphersuites", &offered]).stdout);
+            assert!(shown.contains(&format!("Cipher is {chacha}")), "{shown}");
+        }
         for old in ["-tls1_2", "-tls1_1"] {
             let refused = s_client(at, &[old]);
             assert!(!refused.status.success(), "{old} is refused");
@@ -155,6 +161,9 @@ fn verbs_speak_tls_with_the_pinned_board_alone() {
         assert_eq!(text(&got.stdout).trim(), "\"hello\"");
         let status = text(&verb(&["status", "--tls", &id]).stdout);
         assert!(status.contains(&id), "{status}");
+        let told = text(&verb(&["key", "show"]).stdout);
+        assert!(told.contains(&format!("--tls {id}")), "{told}");
+        assert!(told.contains(&pin(&daemon.id)), "{told}");
 
         let unpinned = verb(&["remove", "greeting", "--tls"]);
         let said = text(&unpinned.stderr);

@@ -1,7 +1,12 @@
 //! What is fuzzed: a function for each kind of bytes that strangers or a failing card choose.
 //!
 //! A target panics when a parser does, or when what it read is not what it writes. The fuzz package
-//! beside this file and the replay of the corpora (`tests/corpus`) share it.
+//! beside this file and the replay of the corpora (`tests/corpus`) share it. Service descriptions
+//! are no target: the product only writes them. BSON is none: the product does not know it.
+
+pub mod secret;
+pub mod session;
+pub mod store;
 
 use bytes::{Bytes, BytesMut};
 use roundel::config::file::File;
@@ -33,7 +38,12 @@ pub const TARGETS: &[Target] = &[
     ("rnd1", rnd1),
     ("key", key),
     ("config", config),
-    ("store", crate::store::recover),
+    ("token", secret::token),
+    ("keyring", secret::keyring),
+    ("offer", secret::offer),
+    ("session", session::session),
+    ("swim", secret::swim),
+    ("store", store::recover),
 ];
 
 /// Advertisements, searches and answers.

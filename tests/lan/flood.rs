@@ -33,8 +33,10 @@ const ADDRESSES: u8 = 64;
 const P99_GOAL: Duration = Duration::from_millis(200);
 /// The machine that runs this may be slow or busy.
 const SLACK: u32 = 5;
-/// What the memory of a flooded board may grow by; the test allows [`SLACK`] times as much.
+/// What the memory of a flooded board may grow by. A slow machine needs no more than another.
 const GROWTH_GOAL: u64 = 8_000_000;
+/// The test allows so many times as much, for builds that are not optimised.
+const GROWTH_SLACK: u64 = 2;
 const MEMORY_MAX: u64 = 128 * 1_024 * 1_024;
 
 /// A ring, an attacker with many addresses and a laptop.
@@ -186,6 +188,11 @@ fn endures(test: &str, flood: impl FnOnce(&Lab, SocketAddr)) {
         peak as f64 / 1e6,
         after as f64 / 1e6
     );
+    println!("{test}: memory grew by {growth} bytes, the goal is {GROWTH_GOAL}");
+    assert!(
+        growth <= GROWTH_GOAL * GROWTH_SLACK,
+        "memory grew by {growth} bytes"
+    );
     for (name, (times, failures)) in told {
         assert!(
             failures.is_empty(),
@@ -194,11 +201,6 @@ fn endures(test: &str, flood: impl FnOnce(&Lab, SocketAddr)) {
         let p99 = wait::median_and_p99(times).1;
         assert!(p99 <= P99_GOAL * SLACK, "{name}: p99 {p99:?}");
     }
-    println!("{test}: memory grew by {growth} bytes, the goal is {GROWTH_GOAL}");
-    assert!(
-        growth <= GROWTH_GOAL * u64::from(SLACK),
-        "memory grew by {growth} bytes"
-    );
     assert!(nodes[0].is_running(), "the flooded board ended");
     // Nobody was taken for dead meanwhile, and nobody came.
     ring::wait_for_ring(&nodes, ring::SETTLED_MAX);

@@ -163,17 +163,16 @@ fn idle_ring_of_thirty_costs_little_and_writes_nothing() {
     let cpu_max = (0..BOARDS).map(cpu).fold(0.0, f64::max) / elapsed.as_secs_f64() * 100.0;
     let cpu_mean =
         (0..BOARDS).map(cpu).sum::<f64>() / BOARDS as f64 / elapsed.as_secs_f64() * 100.0;
-    let rss_max = after
-        .iter()
-        .map(|usage| usage.rss_bytes)
-        .max()
-        .expect("there are nodes");
+    let most = |of: fn(&Usage) -> u64| after.iter().map(of).max().expect("there are nodes");
+    let (rss_max, anon_max) = (most(|it| it.rss_bytes), most(|it| it.anon_bytes));
     let written = |index: usize| after[index].write_bytes - before[index].write_bytes;
     let written_max = (0..BOARDS).map(written).max().expect("there are nodes");
     println!(
-        "an idle node of 30 over {elapsed:?}: {:.1} MB resident at most, {cpu_mean:.2} % of a core \
-         in the mean and {cpu_max:.2} % at most, {written_max} bytes written at most",
-        rss_max as f64 / 1e6
+        "an idle node of 30 over {elapsed:?}: {:.1} MB resident at most ({:.1} MB of it no \
+         file's), {cpu_mean:.2} % of a core in the mean and {cpu_max:.2} % at most, \
+         {written_max} bytes written at most",
+        rss_max as f64 / 1e6,
+        anon_max as f64 / 1e6
     );
     assert_eq!(written_max, 0);
     assert!(rss_max < 60_000_000 && cpu_max < 1.5);

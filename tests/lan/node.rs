@@ -69,6 +69,8 @@ pub struct Node<'a> {
 pub struct Usage {
     /// Resident, bytes.
     pub rss_bytes: u64,
+    /// What of it is no part of a file: how much of the program the system maps is its own choice.
+    pub anon_bytes: u64,
     /// Of one core, since its start.
     pub cpu: Duration,
     /// Written to a medium, bytes (`/proc/PID/io`).
@@ -353,6 +355,7 @@ impl<'a> Node<'a> {
             .sum();
         Usage {
             rss_bytes: field(&read("status"), "VmRSS:") * 1_024,
+            anon_bytes: field(&read("status"), "RssAnon:") * 1_024,
             // Linux shows ticks of 10 ms on every machine.
             cpu: Duration::from_millis(10 * ticks),
             write_bytes: field(&read("io"), "write_bytes:"),

@@ -6,6 +6,7 @@ mod layer;
 mod lexer;
 mod planted;
 mod rule;
+mod security;
 
 use std::fs;
 use std::path::Path;
@@ -159,7 +160,11 @@ fn sources_are_tidy() {
             println!("{}: {lines} lines, worth another look", source.path);
         }
     }
-    let found = findings(sources);
+    let document = root.join("SECURITY.md");
+    let document = fs::read_to_string(document).expect("SECURITY.md is there");
+    let promises = security::tables(&document, &sources);
+    let mut found = findings(sources);
+    found.extend(promises);
     assert!(
         found.is_empty(),
         "{} findings:\n{}",

@@ -13,6 +13,7 @@ use crate::cli::args::ClientArgs;
 use crate::cli::failure::Failure;
 use crate::cli::out::{Out, shown, spoken_time};
 use crate::cli::target;
+use crate::runtime::tls::Pin;
 
 const CONFIRM: &str = "confirm_cluster";
 /// A rotation waits for the boards that are there.
@@ -85,6 +86,9 @@ struct State {
     asking: Vec<Asking>,
     code: Option<Code>,
     revoked: Vec<String>,
+    /// An older board tells none.
+    #[serde(default)]
+    tls_pin: String,
 }
 
 /// What is asked.
@@ -200,6 +204,10 @@ fn show(state: &State, out: &mut Out) -> std::io::Result<()> {
     }
     for id in &state.revoked {
         writeln!(out, "revoked: {}", shown(id))?;
+    }
+    if let Ok(pin) = state.tls_pin.parse::<Pin>() {
+        let curl = pin.to_curl();
+        writeln!(out, "over TLS: --tls {}, curl --pinnedpubkey {curl}", pin.0)?;
     }
     Ok(())
 }

@@ -21,6 +21,8 @@
 
 pub mod code;
 mod kept;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -363,7 +365,9 @@ impl Keys {
             theirs > (self.confirmed, settled, mine.epoch(), mine.kid())
         };
         let takes = match how {
-            Admission::Member | Admission::Window => precedes,
+            Admission::Member => precedes,
+            // The owner may have confirmed this board's since the hello.
+            Admission::Window => precedes && !self.confirmed,
             Admission::Asked => !self.confirmed,
             Admission::Accepted | Admission::Code => false,
         };

@@ -373,6 +373,36 @@ mod tests {
         to.open(a, &ring, sealed).unwrap();
     }
 
+    #[test]
+    fn as_many_senders_are_remembered_as_may_be_and_members_stay() {
+        let ring = Keyring::new(key(1));
+        let me = party(0, 1);
+        let mut to = Datagrams::new(me);
+        let sender = |number: usize| Party {
+            id: Id::of(&number.to_be_bytes()),
+            life: Life([1; 16]),
+        };
+        let hear = |to: &mut Datagrams, number: usize, key: &ClusterKey| {
+            let bytes = Datagrams::new(sender(number)).seal(me, key, &swim(0));
+            to.open(sender(number), &ring, frame(&bytes)).map(|_| ())
+        };
+        for number in 0..limit::SESSIONS_MAX {
+            hear(&mut to, number, &key(1)).unwrap();
+            let forged = hear(&mut to, limit::SESSIONS_MAX + number, &key(2));
+            assert_eq!(forged, Err(SessionError::Key));
+        }
+        let one_more = hear(&mut to, limit::SESSIONS_MAX, &key(1));
+        assert_eq!(one_more, Err(SessionError::Full));
+        assert_eq!(to.count(), limit::SESSIONS_MAX);
+        // What a member sent stays known: it is not taken again.
+        assert_eq!(hear(&mut to, 0, &key(1)), Err(SessionError::Replay));
+        let members: BTreeSet<Id> = (0..3).map(|number| sender(number).id).collect();
+        to.retain(|id| members.contains(id));
+        assert_eq!(to.count(), 3);
+        assert_eq!(hear(&mut to, 0, &key(1)), Err(SessionError::Replay));
+        hear(&mut to, limit::SESSIONS_MAX, &key(1)).unwrap();
+    }
+
     proptest! {
         #[test]
         fn window_takes_each_number_once(

@@ -135,6 +135,15 @@ mod tests {
     }
 
     #[test]
+    fn frames_are_authenticated_and_not_secret() {
+        let (mut a, _) = pair();
+        let plain = message(1);
+        let sealed = a.seal(&plain);
+        let payload = &plain[frame::HEADER_BYTES..];
+        assert!(sealed.windows(payload.len()).any(|part| part == payload));
+    }
+
+    #[test]
     fn replayed_skipped_reflected_and_plain_frames_are_refused() {
         let (mut a, mut b) = pair();
         let frames: Vec<Bytes> = (0..3).map(|number| a.seal(&message(number))).collect();

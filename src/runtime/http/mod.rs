@@ -46,6 +46,7 @@ use crate::service::exchange::{Answer, Fields, Post, Request, Transport};
 use crate::service::{Board, Service};
 use crate::telemetry;
 
+use super::opening;
 use super::tls::{Channel, HANDSHAKE_BYTE, Terminator};
 
 use body::{BodyError, Pace};
@@ -176,14 +177,14 @@ pub async fn serve<B: Board>(
                 ),
                 Some(first) => {
                     let place = Arc::new(place);
-                    let served = connection(
+                    let served = Box::pin(connection(
                         stream,
                         (first, deadline, from),
                         place.clone(),
                         shared,
                         posts,
                         shutdown,
-                    );
+                    ));
                     tokio::select! {
                         () = served => {}
                         () = place.leave() => {}
@@ -275,40 +276,54 @@ async fn connection<B: Board>(
     posts: Option<mpsc::Sender<Post>>,
     shutdown: watch::Receiver<bool>,
 ) {
-    let census = &shared.census;
     let Ok(local) = stream.local_addr().map(canonical) else {
         return;
     };
-    let ends = |secure| Ends {
-        from,
-        local,
-        secure,
-    };
-    match first {
-        HANDSHAKE_BYTE => {
-            let Some(tls) = &shared.options.tls else {
-                return;
-            };
-            if !census.admit_handshake(Instant::now(), from.ip()) {
-                telemetry::count_refused_connection();
-                return;
-            }
-            prepare(&stream);
-            match timeout_at(deadline, tls.accept(stream)).await {
-                Ok(Ok(channel)) => {
-                    http(channel, (ends(true), place), shared, posts, shutdown).await
-                }
-                Ok(Err(error)) => tracing::debug!(%from, %error, "a TLS client was refused"),
-                Err(_) => tracing::debug!(%from, "a TLS client was too slow"),
-            }
-        }
+    prepare(&stream);
+    let opened = match first {
+        HANDSHAKE_BYTE => Box::pin(open_tls(stream, (deadline, from), &shared)).await,
         byte if byte.is_ascii_alphabetic() => {
-            prepare(&stream);
-            let channel = Channel::Plain(stream);
-            http(channel, (ends(false), place), shared, posts, shutdown).await;
+            match timeout_at(deadline, opening::head(stream)).await {
+                Ok(Ok(opened)) => Some(Channel::Plain(opened)),
+                _ => None,
+            }
         }
-        byte => tracing::trace!(%from, byte, "neither HTTP nor a frame"),
+        byte => {
+            tracing::trace!(%from, byte, "neither HTTP nor a frame");
+            None
+        }
+    };
+    if let Some(channel) = opened {
+        let ends = Ends {
+            from,
+            local,
+            secure: first == HANDSHAKE_BYTE,
+        };
+        // Boxed, as the others are: a stranger that asks for nothing takes the room of none.
+        Box::pin(http(channel, (ends, place), shared, posts, shutdown)).await;
     }
+}
+
+/// Shakes hands with a client, and waits for the head of its first request.
+async fn open_tls<B: Board>(
+    stream: TcpStream,
+    (deadline, from): (Instant, SocketAddr),
+    shared: &Shared<B>,
+) -> Option<Channel> {
+    let tls = shared.options.tls.as_ref()?;
+    let too_slow = |_| tracing::debug!(%from, "a TLS client was too slow");
+    let opened = timeout_at(deadline, opening::record(stream)).await;
+    let opened = opened.map_err(too_slow).ok()?.ok()?;
+    if !shared.census.admit_handshake(Instant::now(), from.ip()) {
+        telemetry::count_refused_connection();
+        return None;
+    }
+    let shaken = timeout_at(deadline, tls.accept(opened)).await;
+    let refused = |error| tracing::debug!(%from, %error, "a TLS client was refused");
+    let shaken = shaken.map_err(too_slow).ok()?.map_err(refused).ok()?;
+    let deadline = Instant::now() + shared.options.header_time_max;
+    let opened = timeout_at(deadline, opening::head(shaken)).await;
+    Some(Channel::Tls(Box::new(opened.ok()?.ok()?)))
 }
 
 /// Neither matters enough to refuse the client when the system will not do it.

@@ -18,7 +18,7 @@ use super::{Method, Outcome, Param, Run, Scope, Takes};
 
 const RESULT: &str = "{access, kid, epoch, previous?, next?, window_s, members, \
                       fingerprint, fingerprint_note?, asking: [{id, name, addr, port, ago_s}], \
-                      code?: {left_s, attempts}, revoked: […], waiting: […]}";
+                      code?: {left_s, attempts}, revoked: […], waiting: […], tls_pin}";
 
 /// Methods that take or tell a secret.
 pub(super) const SECRET: [&str; 2] = ["make_join_code", "enter_join_code"];
@@ -198,6 +198,8 @@ struct StateRow<'a> {
     code: Option<CodeRow>,
     revoked: &'a [Id],
     waiting: &'a [Id],
+    /// SHA-256 of the public key of the board's certificate: its id.
+    tls_pin: &'a Id,
 }
 
 fn row(key: &KeyName) -> KeyRow<'_> {
@@ -224,7 +226,7 @@ fn made(_: &Facts, _: &Args<'_>, reply: Reply) -> Outcome {
     })
 }
 
-fn shown(_: &Facts, _: &Args<'_>, reply: Reply) -> Outcome {
+fn shown(facts: &Facts, _: &Args<'_>, reply: Reply) -> Outcome {
     let Reply::Keys(view) = reply else {
         return Err(misplaced());
     };
@@ -265,5 +267,6 @@ fn shown(_: &Facts, _: &Args<'_>, reply: Reply) -> Outcome {
         code: code.as_ref().map(code_row),
         revoked,
         waiting,
+        tls_pin: &facts.id,
     })
 }

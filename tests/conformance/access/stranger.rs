@@ -57,6 +57,24 @@ async fn a_cluster_that_trusts_its_lan_takes_writes_from_there_alone() {
 }
 
 #[tokio::test]
+async fn a_stranger_changes_the_ring_in_no_state() {
+    let table = roundel::service::method::Table::standard();
+    let methods = table.methods().iter();
+    let changing: Vec<_> = methods.filter(|it| it.scope == Scope::Admin).collect();
+    for name in ["join_ring", "leave_ring", "remove_node", "revoke_node"] {
+        assert!(changing.iter().any(|it| it.name == name), "{name}");
+    }
+    for access in [Access::Keyed, Access::Provisional, Access::Open] {
+        let house = house(access, None, |_| {});
+        for method in &changing {
+            let call = json!({"jsonrpc": "2.0", "id": 1, "method": method.name, "params": {}});
+            assert_unauthorised(&house.answer(&posted(&call)).await);
+        }
+        assert_eq!(house.writes(), 0, "{access:?}");
+    }
+}
+
+#[tokio::test]
 async fn loopback_does_what_the_configuration_grants() {
     let writes = json!({"jsonrpc": "2.0", "id": 1, "method": "leave_ring"});
     for (scope, statuses) in [

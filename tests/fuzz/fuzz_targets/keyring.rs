@@ -1,0 +1,5 @@
+//! Fuzzes `keyring` of `target.rs`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| roundel_fuzz::secret::keyring(bytes));

@@ -1,0 +1,5 @@
+//! Fuzzes `session` of `target.rs`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| roundel_fuzz::session::session(bytes));
