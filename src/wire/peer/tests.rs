@@ -484,10 +484,8 @@ fn variant(message: &Message) -> (u8, u8) {
         Message::Rekey { .. } => (17, 0),
         Message::Owner { .. } => (18, 0),
         Message::Rekeyed { .. } => (19, 0),
-        Message::Code(CodeStep::Share(_)) => (21, 0),
-        Message::Code(CodeStep::Tag(_)) => (21, 1),
-        Message::Code(CodeStep::Refused { .. }) => (21, 2),
         Message::Mark(_) => (20, 0),
+        Message::Code(step) => (21, code_step_variant(step)),
         Message::Swim { .. } => (2, 0),
         Message::Suspect(_) => (3, 0),
         Message::RingCall { body, .. } => (4, ring_call_variant(body)),
@@ -546,6 +544,14 @@ fn variant(message: &Message) -> (u8, u8) {
             };
             (13, which)
         }
+    }
+}
+
+fn code_step_variant(step: &CodeStep) -> u8 {
+    match step {
+        CodeStep::Share(_) => 0,
+        CodeStep::Tag(_) => 1,
+        CodeStep::Refused { .. } => 2,
     }
 }
 
