@@ -113,10 +113,37 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .write(true)
         .mode(0o600)
         .open(&new)?;
+    // One that was left behind by other hands may be anybody's to read.
+    file.set_permissions(Permissions::from_mode(0o600))?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&new, path)?;
     File::open(directory)?.sync_all()
+}
+
+/// A replacement that is broken off after each of its steps; `look` is told whether the new bytes
+/// are to be read.
+#[cfg(test)]
+pub(super) fn break_off(
+    path: &Path,
+    old: Option<&[u8]>,
+    bytes: &[u8],
+    mut look: impl FnMut(bool, &str),
+) {
+    let new = path.with_extension("new");
+    let _ = fs::remove_file(path);
+    if let Some(old) = old {
+        write_atomically(path, old).expect("the directory is ours");
+    }
+    look(false, "nothing is done");
+    for length in [0, 1, bytes.len() / 2, bytes.len() - 1, bytes.len()] {
+        fs::write(&new, &bytes[..length]).expect("the directory is ours");
+        look(false, &format!("{length} bytes are written"));
+    }
+    // The next start replaces what was left behind.
+    write_atomically(path, bytes).expect("the directory is ours");
+    assert!(!new.exists());
+    look(true, "it is renamed");
 }
 
 #[cfg(test)]

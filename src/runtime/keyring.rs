@@ -215,4 +215,52 @@ mod tests {
         fs::write(&mark, "").unwrap();
         assert_eq!(pairing_window(&at, true).unwrap(), Duration::ZERO);
     }
+
+    #[test]
+    fn keyring_broken_off_at_any_step_is_the_old_one_or_the_new_one() {
+        use crate::proto::keyring::Kept;
+        use crate::security::key::{ClusterKey, Keyring};
+        let (_temp, at) = directory();
+        let [old, new] = [1, 2].map(|epoch| Kept {
+            keyring: Keyring::new(ClusterKey::new(epoch, [epoch as u8; 32])),
+            confirmed: epoch == 2,
+            revoked: vec![],
+        });
+        let texts = [old.to_text(), new.to_text()];
+        for before in [None, Some(&old)] {
+            let bytes = before.map(|_| texts[0].as_bytes());
+            super::super::datadir::break_off(
+                &path(&at),
+                bytes,
+                texts[1].as_bytes(),
+                |is_new, what| {
+                    let read = read(&at)
+                        .unwrap()
+                        .map(|text| Kept::from_text(&text).unwrap());
+                    let expected = if is_new { Some(&new) } else { before };
+                    assert_eq!(read.as_ref(), expected, "{what}");
+                },
+            );
+        }
+    }
+
+    #[test]
+    fn mark_of_the_window_broken_off_at_any_step_opens_no_second_one() {
+        let (_temp, at) = directory();
+        let mark = at.path().join("pairing");
+        pairing_window(&at, true).unwrap();
+        let whole = fs::read(&mark).unwrap();
+        let boot = String::from_utf8(whole).unwrap();
+        let boot = boot.split_once(' ').unwrap().0.to_owned();
+        let (over, left) = (format!("{boot} 0\n"), format!("{boot} 99999999999\n"));
+        super::super::datadir::break_off(
+            &mark,
+            Some(over.as_bytes()),
+            left.as_bytes(),
+            |is_new, what| {
+                let window = pairing_window(&at, true).unwrap();
+                assert_eq!(window > Duration::ZERO, is_new, "{what}");
+            },
+        );
+    }
 }

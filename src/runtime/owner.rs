@@ -213,3 +213,33 @@ fn read(path: &Path) -> io::Result<Option<Credential>> {
         None => Err(io::ErrorKind::InvalidData.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credential_broken_off_at_any_step_is_the_old_one_or_the_new_one() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("owner");
+        let phc = password::hash("correct horse battery", [7; SALT_BYTES]).unwrap();
+        let [old, new] = [1, 2].map(|version| Credential {
+            version,
+            phc: phc.clone(),
+        });
+        let text = |it: &Credential| format!("{FORMAT} {} {}\n", it.version, it.phc);
+        for before in [None, Some(&old)] {
+            let bytes = before.map(text);
+            let bytes = bytes.as_ref().map(String::as_bytes);
+            super::super::datadir::break_off(
+                &path,
+                bytes,
+                text(&new).as_bytes(),
+                |is_new, what| {
+                    let expected = if is_new { Some(&new) } else { before };
+                    assert_eq!(read(&path).unwrap().as_ref(), expected, "{what}");
+                },
+            );
+        }
+    }
+}

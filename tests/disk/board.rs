@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 pub const READY_TIME_MAX: Duration = Duration::from_secs(30);
 /// "The key has no value".
 pub const NOT_FOUND: i64 = -32_004;
+/// "Unavailable", with the reason.
+pub const UNAVAILABLE: i64 = -32_003;
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -41,7 +43,13 @@ pub fn until<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> Result
     }
 }
 
-/// A running board, alone in its ring.
+/// Copies a data directory whose board does not run.
+pub fn copy(from: &Path, to: &Path) {
+    let [from, to] = [from, to].map(|path| path.display().to_string());
+    crate::namespace::run("cp", &["-a", &from, &to]);
+}
+
+/// A running board, alone in its ring unless others are started beside it.
 pub struct Board {
     child: Child,
     started: Instant,
@@ -62,6 +70,11 @@ impl Board {
 
     /// Starts a board behind a program, such as strace with its options.
     pub fn exec(data: &Path, before: &[&str]) -> Self {
+        Board::exec_with(data, before, &[])
+    }
+
+    /// The same, with more options for the board.
+    pub fn exec_with(data: &Path, before: &[&str], options: &[&str]) -> Self {
         let logs = tempfile::tempdir().expect("there is room for a log");
         let (output, log) = (logs.path().join("out"), logs.path().join("log"));
         let file = |path: &Path| File::create(path).expect("the directory is ours");
@@ -73,7 +86,9 @@ impl Board {
             .args(["setpriv", "--pdeathsig", "KILL"])
             .arg(env!("CARGO_BIN_EXE_roundel"))
             .args(["run", "--cluster", "disk", "--name", "board"])
-            .args(["--interface", "lo", "--data"])
+            .args(["--interface", "lo"])
+            .args(options)
+            .arg("--data")
             .arg(data)
             .stdin(Stdio::null())
             .stdout(file(&output))
@@ -127,6 +142,14 @@ impl Board {
     /// It has ended.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("it is our child").is_some()
+    }
+
+    /// A word of its `ready` line, such as `id`; none before it was ready.
+    pub fn said(&self, word: &str) -> Option<String> {
+        let line = fs::read_to_string(&self.output).ok()?;
+        let mut words = line.split_whitespace();
+        let found = words.find_map(|it| it.strip_prefix(word)?.strip_prefix('='));
+        found.map(str::to_owned)
     }
 
     /// What it has logged.
@@ -234,7 +257,18 @@ pub struct Kept {
 impl Kept {
     /// Puts, or with no value removes; false when the board does not answer any more.
     pub fn write(&mut self, to: SocketAddr, key: &str, value: Option<String>) -> bool {
-        self.write_unless(to, key, value, || false)
+        self.write_unless(to, key, value, "quorum", || false)
+    }
+
+    /// The same, on as many copies as `consistency` says.
+    pub fn write_at(
+        &mut self,
+        to: SocketAddr,
+        key: &str,
+        value: Option<String>,
+        consistency: &str,
+    ) -> bool {
+        self.write_unless(to, key, value, consistency, || false)
     }
 
     /// The same; an answer is no acknowledgement when `is_void` holds once it has come.
@@ -243,11 +277,19 @@ impl Kept {
         to: SocketAddr,
         key: &str,
         value: Option<String>,
+        consistency: &str,
         is_void: impl FnOnce() -> bool,
     ) -> bool {
         let answer = match &value {
-            Some(value) => call(to, "put", &json!({"key": key, "value": value})),
-            None => call(to, "remove", &json!({"key": key})),
+            Some(value) => {
+                let put = json!({"key": key, "value": value, "consistency": consistency});
+                call(to, "put", &put)
+            }
+            None => call(
+                to,
+                "remove",
+                &json!({"key": key, "consistency": consistency}),
+            ),
         };
         let held = self.keys.entry(key.to_owned()).or_default();
         match answer {
@@ -267,6 +309,12 @@ impl Kept {
         }
     }
 
+    /// The medium has lost what this key was last given: what it held before is there as well.
+    pub fn may_have_lost(&mut self, key: &str) {
+        let held = self.keys.get_mut(key).expect("it was written");
+        held.uncertain.push(None);
+    }
+
     /// How many keys there are.
     pub fn len(&self) -> usize {
         self.keys.len()
@@ -277,8 +325,14 @@ impl Kept {
     /// # Panics
     /// When one holds what it may not.
     pub fn check(&mut self, board: &Board, what: &str) {
+        self.check_at(board, "quorum", what);
+    }
+
+    /// The same, of as many copies as `consistency` says.
+    pub fn check_at(&mut self, board: &Board, consistency: &str, what: &str) {
         for (key, held) in &mut self.keys {
-            let read = board.call("get", &json!({"key": key}));
+            let get = json!({"key": key, "consistency": consistency});
+            let read = board.call("get", &get);
             let found = match read {
                 Some(Ok(read)) => read["value"].as_str().map(str::to_owned),
                 Some(Err(error)) if error["code"] == NOT_FOUND => None,

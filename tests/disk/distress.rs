@@ -8,13 +8,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::board::{Board, until};
+use crate::board::{Board, UNAVAILABLE, until};
 use crate::card::Card;
 use crate::namespace::alone;
 
 const DEADLINE: Duration = Duration::from_secs(10);
-/// "Unavailable", with the reason.
-const UNAVAILABLE: i64 = -32_003;
 
 /// strace on a running board, which makes system calls fail until it is dropped.
 pub struct Fault {

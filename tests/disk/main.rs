@@ -1,5 +1,6 @@
-//! Real boards on media that fail: killed at each write, power cut under load, syncs that answer
-//! EIO, a file system that turns read-only. Whatever was acknowledged is there afterwards.
+//! Real boards on media that fail: killed at each write, also while they mend a damaged log or
+//! keep a key, power cut under load, syncs that answer EIO, a file system that turns read-only.
+//! Whatever was acknowledged is there afterwards.
 //!
 //! Each test runs in a network and a mount namespace of its own, which needs root; strace and
 //! e2fsprogs are installed by `./tests/run`, which also runs these against the release binary, one
@@ -10,7 +11,10 @@ mod board;
 mod card;
 mod crash;
 mod distress;
+mod key_file;
 mod log_writes;
+mod mending;
+mod point;
 mod power;
 mod recording;
 mod write_log;

@@ -53,7 +53,7 @@ fn write(kept: &mut Kept, board: &Board, client: usize, cut: u64, power: &Power)
         let filler = "x".repeat(dice.below(4_000) as usize);
         let value = (dice.below(5) > 0).then(|| format!("cut {cut} {number} {filler}"));
         let is_void = || power.going.load(Ordering::SeqCst);
-        if !kept.write_unless(board.at, &key, value, is_void) {
+        if !kept.write_unless(board.at, &key, value, "quorum", is_void) {
             break;
         }
     }
