@@ -249,6 +249,8 @@ pub const FINGERPRINT_DRAWS_MAX: u32 = 32;
 pub const FINGERPRINT_DRAW_TIME: Duration = Duration::from_secs(600);
 /// The highest number of a round of fingerprints: more than a board can draw in its life.
 pub const FINGERPRINT_ROUND_MAX: u32 = 1 << 24;
+/// A keyring that could not be written is written again after this.
+pub const KEYRING_AGAIN_TIME: Duration = Duration::from_secs(10);
 /// Boards remembered that asked to be let in.
 pub const ASKING_MAX: usize = 64;
 /// Boards let in whose link has not come yet.

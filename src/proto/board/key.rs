@@ -14,16 +14,19 @@ use bytes::Bytes;
 
 use super::link::State;
 use super::outbox::{LinkCommand, LinkId, Route, Transmit};
-use super::{Board, Phase};
+use super::{Board, Phase, Timer};
+use crate::base::call::{CallError, CallId};
 use crate::base::endpoint::SocketAddr;
 use crate::base::hint::{Hint, HintMac};
 use crate::base::id::Id;
+use crate::base::limit;
 use crate::base::owner::Credential;
 use crate::base::time::Now;
-use crate::proto::keyring::{Admission, Kept, Keys, hint_mac};
+use crate::proto::keyring::{Admission, Kept, Keys, Taken, hint_mac};
 use crate::proto::session::datagram::{Datagrams, Party};
 use crate::proto::session::link::LinkKeys;
 use crate::proto::session::{Believed, HandshakeError, SessionError, Terms};
+use crate::security::key::Kid;
 use crate::security::seal::Secret;
 use crate::wire::frame::Frame;
 use crate::wire::peer::{Door, Message};
@@ -42,6 +45,8 @@ pub(super) struct Talk {
     share: [u8; 32],
     /// Keys that the other side holds, as far as this one knows.
     kids: Vec<[u8; 8]>,
+    /// The one it signs with: a key it holds as the next or a replaced one is still to be told.
+    current: Option<[u8; 8]>,
     /// Keys told on this link, and the next number of the other side's.
     told: u64,
     heard: u64,
@@ -62,6 +67,17 @@ impl Talk {
         let sealed = secret.seal(&self.share, &self.context, number, plain)?;
         self.told += 1;
         Some((number, sealed))
+    }
+
+    /// The other side told a key.
+    fn note_key(&mut self, taken: &Taken) {
+        let kid = taken.kid.0;
+        if !taken.is_next {
+            self.current = Some(kid);
+        }
+        if !self.kids.contains(&kid) && self.kids.len() < KIDS_MAX {
+            self.kids.push(kid);
+        }
     }
 
     /// Opens what the other side sealed; none: it is not that, or came out of turn.
@@ -106,6 +122,8 @@ pub(super) struct Keeping {
     again: VecDeque<(SocketAddr, Id)>,
     /// Keys to be confirmed to whoever gave them, once they are there.
     held: VecDeque<(LinkId, [u8; 8])>,
+    /// Calls that changed the keys, answered once that is there.
+    calls: Vec<CallId>,
     problem: Option<String>,
     /// Keyrings given to the driver and not answered.
     under_way: usize,
@@ -137,14 +155,51 @@ impl Board {
 
     /// The keyring is in its file, or why it is not.
     pub fn handle_keyring(&mut self, now: Now, result: Result<(), String>) {
+        if result.is_err() {
+            self.rearm(now.time + limit::KEYRING_AGAIN_TIME, Timer::Keep);
+        }
         self.keeping.problem = result.err();
         self.keeping.under_way = self.keeping.under_way.saturating_sub(1);
         if self.keeping.is_idle() {
             self.meet_all_again(now);
             self.say_held();
             self.rekey_held(now, self.me, [0; 8]);
+            self.answer_kept(now);
         }
         self.settle(now);
+    }
+
+    /// A medium that refused the keyring may take it by now.
+    pub(super) fn keep_due(&mut self) {
+        if self.keeping.problem.is_some() {
+            self.keys.keep_again();
+        }
+    }
+
+    /// Answers a call with how the keys stand, once the keyring's file holds them: what the owner
+    /// was told is not taken back by a power cut.
+    pub(super) fn answer_once_kept(&mut self, now: Now, call: CallId) {
+        if self.keeping.problem.is_some() {
+            self.keys.keep_again();
+        }
+        self.keeping.calls.push(call);
+        self.answer_kept(now);
+    }
+
+    fn answer_kept(&mut self, now: Now) {
+        if !self.keeping.is_idle() || self.keys.is_unkept() {
+            return;
+        }
+        for call in std::mem::take(&mut self.keeping.calls) {
+            let result = match self.keeping.problem() {
+                None => Ok(self.key_state(now)),
+                Some(problem) => Err(CallError::unavailable(format!(
+                    "it is in force, but this board could not keep it and forgets it at its next \
+                     start: {problem}; put that right and ask again"
+                ))),
+            };
+            self.out.answer(call, result);
+        }
     }
 
     /// A transmit as it goes out at this moment: the sequence of a link is that in which frames
@@ -320,6 +375,7 @@ impl Board {
                 context,
                 share: hello.share,
                 kids: hello.kids.clone(),
+                current: hello.kids.first().copied(),
                 told: 0,
                 heard: 0,
                 settled: false,
@@ -354,7 +410,7 @@ impl Board {
             return;
         };
         let kid = self.keys.keyring().current.kid().0;
-        let news = !talk.kids.contains(&kid) || (unconfirmed && self.keys.is_confirmed());
+        let news = talk.current != Some(kid) || (unconfirmed && self.keys.is_confirmed());
         let next = next && talk.keys.is_some();
         let said = Some((kid, self.keys.is_confirmed()));
         if !(next || news && talk.last != said)
@@ -394,17 +450,15 @@ impl Board {
         let (how, settled) = (talk.admission, talk.settled);
         let settled = settled || how == Admission::Member && self.phase == Phase::Joined;
         let (before, confirmed) = (self.kids(), self.keys.is_confirmed());
-        let Some((kid, news)) = self.keys.take(now.time, &offer, how, settled) else {
+        let Some(taken) = self.keys.take(now.time, &offer, how, settled) else {
             self.watch.count("keys_malformed");
             return self.drop_link(now, id, true);
         };
-        if let Some(talk) = self.links.links.get_mut(&id).and_then(|l| l.talk.as_mut())
-            && !talk.kids.contains(&kid.0)
-            && talk.kids.len() < KIDS_MAX
-        {
-            talk.kids.push(kid.0);
+        let kid = taken.kid;
+        if let Some(talk) = self.links.links.get_mut(&id).and_then(|l| l.talk.as_mut()) {
+            talk.note_key(&taken);
         }
-        if news {
+        if taken.is_news {
             self.watch.count("keys_taken");
             // In a rotation whoever began it tells everybody by itself.
             let known = before.contains(&kid.0) || self.keys.keyring().current.kid() != kid;
@@ -417,7 +471,7 @@ impl Board {
             self.keeping.held.push_back((id, kid.0));
             self.say_held();
         }
-        if news {
+        if taken.is_news {
             return;
         }
         if self.meet_again(id) && self.keeping.is_idle() {
@@ -446,12 +500,15 @@ impl Board {
 
     /// Tells who gave them the keys that are in the file.
     fn say_held(&mut self) {
-        if !self.keeping.is_idle() || self.keys.is_unkept() {
+        let keeping = &self.keeping;
+        if !keeping.is_idle() || keeping.problem.is_some() || self.keys.is_unkept() {
             return;
         }
         while let Some((id, kid)) = self.keeping.held.pop_front() {
             let link = self.links.links.get(&id);
-            if matches!(link.map(|link| &link.state), Some(State::Up(_))) {
+            // Another board's next key may have taken its place before it was written.
+            let holds = self.keys.keyring().find(&Kid(kid)).is_some();
+            if holds && matches!(link.map(|link| &link.state), Some(State::Up(_))) {
                 self.out.transmits.push_back(Transmit {
                     to: Route::Link(id),
                     bytes: Message::Rekeyed { kid }.encode(),

@@ -167,6 +167,7 @@ enum Timer {
     Comparison(u64),
     HintReview,
     Keys,
+    Keep,
     Rotation,
     Code,
 }
@@ -546,6 +547,7 @@ impl Board {
                 Timer::AntiEntropy => self.sync_round(now),
                 Timer::Comparison(operation) => self.comparison_late(now, operation),
                 Timer::Keys => self.keys_due(now),
+                Timer::Keep => self.keep_due(),
                 Timer::Rotation => self.rotation_due(now),
                 Timer::Code => self.code_due(now),
             }

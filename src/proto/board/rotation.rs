@@ -118,7 +118,8 @@ impl Board {
             return Err(invalid("this cluster is open: it has no key to confirm"));
         }
         if self.keys.is_confirmed() {
-            return Ok(Some(self.key_state(now)));
+            self.answer_once_kept(now, call);
+            return Ok(None);
         }
         let shown = self.fingerprint_view().digits();
         if seen.is_some_and(|seen| shown != Some(seen)) {
@@ -136,7 +137,8 @@ impl Board {
             // Nobody else is in its ring.
             self.keys.confirm();
             self.keys_changed(now);
-            return Ok(Some(self.key_state(now)));
+            self.answer_once_kept(now, call);
+            return Ok(None);
         }
         let kid = self.keys.begin_closed(self.rng.random());
         let members = self.member_ids();
@@ -257,8 +259,7 @@ impl Board {
         if self.keys.advance(now.time) {
             self.keys_changed(now);
         }
-        let reply = self.key_state(now);
-        self.out.answer(rotation.call, Ok(reply));
+        self.answer_once_kept(now, rotation.call);
     }
 
     /// This board's keys are others than before: whoever it is linked with hears of it, and those

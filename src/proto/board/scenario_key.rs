@@ -232,6 +232,24 @@ fn a_board_that_was_away_is_given_the_key_when_it_returns() {
 }
 
 #[test]
+fn a_board_that_holds_the_next_key_and_misses_its_day_is_told_on_its_next_link() {
+    let mut world = World::new(3);
+    world.start_all();
+    world.run_for(SECOND * 4);
+    let call = world.call(0, Call::Rotate { without: None });
+    while world.board(2).keys().keyring().next.is_none() {
+        world.run_for(Duration::from_micros(50));
+    }
+    world.partition(&[&[0, 1], &[2]]);
+    world.run_for(SECOND * 10);
+    assert!(matches!(world.reply(call), Some(Ok(_))));
+    assert_ne!(current(&world, 2), current(&world, 0), "it missed it");
+    world.heal();
+    world.run_for(SECOND * 20);
+    assert!(is_one_ring(&mut world, &[0, 1, 2]));
+}
+
+#[test]
 fn sides_of_a_partition_agree_on_one_key_once_it_heals() {
     let mut world = World::new(5);
     world.start_all();
@@ -311,6 +329,67 @@ fn the_owners_word_ends_pairing_on_every_board() {
                 .confirmed
         );
     }
+}
+
+#[test]
+fn what_changes_the_keys_is_answered_once_it_is_in_the_file() {
+    let mut world = pairing(1);
+    world.run_for(SECOND);
+    let (mut kept, mut replies) = (Vec::new(), Vec::new());
+    let mut ask = |board: &mut Board, now, call, written: Result<(), String>| {
+        board.handle_call(now, CallId(900), call);
+        // A rotation keeps the next key, and then the current one.
+        while let Some(text) = board.poll_keyring() {
+            kept.push(text);
+            assert!(board.poll_reply().is_none(), "answered before it was kept");
+            board.handle_keyring(now, written.clone());
+        }
+        replies.push(board.poll_reply().expect("it is answered then").result);
+    };
+    world.with_board(0, |board, now| {
+        ask(
+            board,
+            now,
+            Call::Confirm { seen: None },
+            Err("no space".to_owned()),
+        );
+        ask(board, now, Call::Confirm { seen: None }, Ok(()));
+        ask(board, now, Call::Rotate { without: None }, Ok(()));
+        ask(board, now, Call::Confirm { seen: None }, Ok(()));
+    });
+    let error = replies[0].as_ref().unwrap_err().to_string();
+    assert!(
+        error.contains("in force") && error.contains("no space"),
+        "{error}"
+    );
+    assert!(replies[1..].iter().all(Result::is_ok), "{replies:?}");
+    let last = kept.last().unwrap();
+    assert!(last.confirmed);
+    // The confirmation makes a key as well.
+    let last = &last.keyring.current;
+    assert_eq!((last.epoch(), last.kid()), (2, current(&world, 0)));
+}
+
+#[test]
+fn a_keyring_that_is_not_kept_is_not_said_to_be_and_is_written_again() {
+    let mut world = World::new(3);
+    world.start_all();
+    world.run_for(SECOND * 4);
+    world.keyrings_fail = Some(2);
+    let begun = world.now;
+    rotate(&mut world, 0, None);
+    let took = world.now.since(begun);
+    assert!(took >= SECOND * 4, "it waits for the one board, {took:?}");
+    world.run_for(SECOND);
+    assert_eq!(current(&world, 2), current(&world, 0));
+    let kept = |world: &World| {
+        let kept = world.nodes[2].medium.keyring.as_ref().unwrap();
+        kept.keyring.current.kid()
+    };
+    assert_ne!(kept(&world), current(&world, 0));
+    world.keyrings_fail = None;
+    world.run_for(limit::KEYRING_AGAIN_TIME + SECOND);
+    assert_eq!(kept(&world), current(&world, 0));
 }
 
 #[test]

@@ -112,6 +112,8 @@ pub(super) struct World {
     pub(super) captured: Option<Vec<Captured>>,
     /// So many of a hundred datagrams are lost, as the generator draws.
     pub(super) loss: Option<(Rng, u32)>,
+    /// The board whose keyring's file cannot be written.
+    pub(super) keyrings_fail: Option<usize>,
     /// Bytes of frames sent over streams and in datagrams of a board's own, by type.
     pub(super) sent: BTreeMap<u8, usize>,
 }
@@ -166,6 +168,7 @@ impl World {
             arrival: BTreeMap::new(),
             captured: None,
             loss: None,
+            keyrings_fail: None,
             sent: BTreeMap::new(),
         }
     }
@@ -350,9 +353,15 @@ impl World {
                 self.transmit(index, transmit);
             } else if let Some(kept) = board.poll_keyring() {
                 let now = self.clock_of(index);
-                self.nodes[index].medium.keyring = Some(kept);
+                let result = match self.keyrings_fail {
+                    Some(at) if at == index => Err("no space".to_owned()),
+                    _ => {
+                        self.nodes[index].medium.keyring = Some(kept);
+                        Ok(())
+                    }
+                };
                 let running = self.nodes[index].running.as_mut().unwrap();
-                running.board.handle_keyring(now, Ok(()));
+                running.board.handle_keyring(now, result);
             } else if let Some(answer) = board.poll_reply() {
                 self.replies.insert(answer.call, answer.result);
             } else if let Some(relayed) = board.poll_relayed() {

@@ -77,6 +77,17 @@ pub enum Admission {
     Code,
 }
 
+/// What became of a key that another board told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Its name.
+    pub kid: Kid,
+    /// It is this board's from here on, or this board is confirmed by it.
+    pub is_news: bool,
+    /// The other board does not sign with it yet.
+    pub is_next: bool,
+}
+
 /// A key on its way, before it is sealed.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Offer {
@@ -320,19 +331,22 @@ impl Keys {
         Zeroizing::new(postcard::to_allocvec(&offer).expect("an offer's lengths are known"))
     }
 
-    /// Another board's key, by its name, and whether it is this board's from here on (or this one
-    /// is confirmed). None: it is no key.
+    /// Another board's key. None: it is no key.
     pub fn take(
         &mut self,
         now: Time,
         offer: &[u8],
         how: Admission,
         settled: bool,
-    ) -> Option<(Kid, bool)> {
+    ) -> Option<Taken> {
         let offer = postcard::from_bytes::<Offer>(offer).ok()?;
         let key = ClusterKey::new(offer.epoch, offer.secret);
         let kid = key.kid();
-        Some((kid, self.weigh(now, key, &offer, how, settled)))
+        Some(Taken {
+            kid,
+            is_news: self.weigh(now, key, &offer, how, settled),
+            is_next: offer.next,
+        })
     }
 
     fn weigh(
@@ -470,6 +484,11 @@ impl Keys {
     /// Something is to be kept that [`Keys::poll_kept`] has not told yet.
     pub fn is_unkept(&self) -> bool {
         self.unkept
+    }
+
+    /// What is to be kept could not be: [`Keys::poll_kept`] tells it once more.
+    pub fn keep_again(&mut self) {
+        self.unkept = true;
     }
 
     /// What is to be kept, if it has changed.

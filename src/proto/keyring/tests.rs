@@ -29,7 +29,7 @@ fn a_window_link_made_before_the_owner_confirmed_changes_nothing_after() {
     let mut before = pairing(1);
     let taken = before.take(Time::ZERO, &offer, Admission::Window, false);
     assert!(
-        taken.is_some_and(|(_, news)| news),
+        taken.is_some_and(|taken| taken.is_news),
         "the LAN is trusted so far"
     );
     let mut keys = pairing(1);
@@ -37,10 +37,10 @@ fn a_window_link_made_before_the_owner_confirmed_changes_nothing_after() {
     assert!(keys.confirm());
     for settled in [false, true] {
         let taken = keys.take(Time::ZERO, &offer, Admission::Window, settled);
-        assert!(taken.is_some_and(|(_, news)| !news));
+        assert!(taken.is_some_and(|taken| !taken.is_news));
     }
     assert_eq!(keys.keyring().current, own);
     // A member's word on a later key is taken, as in a rotation.
     let taken = keys.take(Time::ZERO, &offer, Admission::Member, false);
-    assert!(taken.is_some_and(|(_, news)| news));
+    assert!(taken.is_some_and(|taken| taken.is_news));
 }
