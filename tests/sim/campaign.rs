@@ -12,6 +12,7 @@ use roundel::base::time::Time;
 use crate::checker;
 use crate::dice::Dice;
 use crate::fault::{Fault, Faults};
+use crate::key::{self, Deeds};
 use crate::mutant::Mutant;
 use crate::script;
 use crate::world::{Happening, World};
@@ -22,6 +23,8 @@ const MISCHIEF_UNTIL: u64 = 200;
 const END: u64 = 300;
 /// From the end of all faults to one ring, and to equal copies.
 const ONE_RING_WITHIN: Duration = Duration::from_secs(30);
+/// Boards that can come by one key themselves do within this, before the owner gives it to others.
+const PAIRED_WITHIN: Duration = Duration::from_secs(15);
 const EQUAL_WITHIN: Duration = Duration::from_secs(60);
 /// An operation at rest is answered within this.
 const ASK_TIME_MAX: Duration = Duration::from_secs(10);
@@ -36,6 +39,7 @@ pub struct Outcome {
     pub trace: u64,
     pub steps: u64,
     pub operations: usize,
+    pub deeds: Deeds,
     /// What was broken.
     pub broken: Option<String>,
 }
@@ -46,20 +50,32 @@ pub struct Tally {
     pub runs: usize,
     pub steps: u64,
     pub operations: usize,
+    pub deeds: Deeds,
     pub failures: Vec<(u64, String)>,
 }
 
-/// Runs one seed.
+/// Runs one seed with everything that is drawn from it.
 pub fn run(seed: u64, mutant: Mutant, verbose: bool) -> Outcome {
+    run_as(seed, mutant, verbose, World::draw_keys)
+}
+
+/// Runs one seed with the key of every card's image, and nothing that befalls keys.
+pub fn run_keyed(seed: u64, verbose: bool) -> Outcome {
+    run_as(seed, Mutant::None, verbose, |_| ())
+}
+
+fn run_as(seed: u64, mutant: Mutant, verbose: bool, draw: impl Fn(&mut World)) -> Outcome {
     let faults = Faults::draw(&mut Dice::new(seed.rotate_left(32)));
     let mut world = World::new(seed, faults, mutant);
     world.verbose = verbose;
+    draw(&mut world);
     let broken = catch(|| live(&mut world));
     let broken = broken.map(|what| format!("at {:.6} s: {what}", world.now.0 as f64 / 1e6));
     Outcome {
         trace: world.trace,
         steps: world.steps,
         operations: world.model.operations.len(),
+        deeds: std::mem::take(&mut world.keying.deeds),
         broken,
     }
 }
@@ -82,6 +98,7 @@ fn live(world: &mut World) {
     world.run_until(seconds(END));
     check(checker::check_placed(world));
     check(checker::check_equal(world));
+    check(key::check_keys(world));
 }
 
 fn check(result: Result<(), String>) {
@@ -102,6 +119,9 @@ fn calm(world: &mut World) {
     };
     world.apply(Fault::Heal);
     for node in 0..world.nodes.len() {
+        if world.nodes[node].thief {
+            continue;
+        }
         world.nodes[node].clock_off_ms = 0;
         if world.mutant != Mutant::SyncSkipped {
             world.apply(Fault::Lie(node, false));
@@ -133,9 +153,14 @@ fn rest(world: &mut World) {
                 .ok_or(format!("{waiting} calls wait"))
         },
     );
-    let calm = Time(world.now.0 - 5_000_000);
+    let mut calm = Time(world.now.0 - 5_000_000);
+    if world.keying.plan.is_some() {
+        world.run_until(calm + PAIRED_WITHIN);
+        world.owner_gives_keys();
+        calm = world.now;
+    }
     wait(world, calm + ONE_RING_WITHIN, |world| {
-        let ring = checker::check_one_ring(world);
+        let ring = checker::check_one_ring(world).and_then(|()| key::check_keys(world));
         if world.now.0.is_multiple_of(1_000_000) {
             world.rejoin();
         }
@@ -148,6 +173,7 @@ fn rest(world: &mut World) {
             world.ask(node, Call::Forget { id }, ASK_TIME_MAX);
         }
     }
+    world.steal_late();
     let forgotten = world.now;
     wait(world, forgotten + EQUAL_WITHIN, |world| {
         checker::check_placed(world)?;
@@ -207,6 +233,7 @@ pub fn run_many(seeds: &[u64], mutant: Mutant, enough: usize) -> Tally {
                     tally.runs += 1;
                     tally.steps += outcome.steps;
                     tally.operations += outcome.operations;
+                    tally.deeds.add(&outcome.deeds);
                     if let Some(broken) = outcome.broken {
                         if mutant == Mutant::None {
                             println!("{}", failure(seed, &broken));

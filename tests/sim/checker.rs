@@ -15,6 +15,7 @@ use roundel::proto::roster::Roster;
 
 use crate::dice::mix_bytes;
 use crate::model::Model;
+use crate::thief;
 use crate::world::World;
 use crate::zave;
 
@@ -28,6 +29,7 @@ pub fn check_world(world: &mut World) -> Result<(), String> {
     if world.watches_ring {
         zave::check_one_ring(world)?;
     }
+    thief::check_thief(world)?;
     check_answers(world)
 }
 
@@ -42,7 +44,8 @@ fn check_holders(world: &World) -> Result<(), String> {
         }
         let key = Model::key(index);
         let holds = |version| version >= demand.version;
-        if !(world.nodes.iter()).any(|node| node.version(&key).is_some_and(holds)) {
+        let mut own = world.nodes.iter().filter(|node| !node.thief);
+        if !own.any(|node| node.version(&key).is_some_and(holds)) {
             return Err(format!(
                 "key{index} has no holder; acknowledged was {demand:?}"
             ));

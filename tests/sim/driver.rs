@@ -20,7 +20,8 @@ use crate::node::Power;
 use crate::store::GROUP_BATCHES_MAX;
 use crate::world::{Happening, World};
 
-/// The type of frame that is a signature.
+/// The types of frames that begin a link; the second is a signature.
+const HELLO: u8 = 0x10;
 const HELLO_ACK: u8 = 0x11;
 /// Bytes before a frame's payload.
 const FRAME_HEADER_BYTES: usize = 8;
@@ -53,11 +54,7 @@ impl World {
                     None => self.transmit(index, transmit),
                 }
             } else if let Some(kept) = board.poll_keyring() {
-                let now = self.clock_of(index);
-                let node = &mut self.nodes[index];
-                node.card.keyring = Some(kept);
-                let running = node.running.as_mut().expect("it runs");
-                running.board.handle_keyring(now, Ok(()));
+                self.keep_keyring(index, kept);
             } else if let Some(answer) = board.poll_reply() {
                 self.answered(index, answer);
             } else if let Some(relayed) = board.poll_relayed() {
@@ -244,10 +241,17 @@ impl World {
         if self.nodes[end.node].life != end.life {
             return;
         }
-        if let LinkEvent::Frame(frame) = &event
-            && frame.kind != HELLO_ACK
-        {
-            self.note_bytes(&frame.payload);
+        let mut hello = false;
+        match &event {
+            LinkEvent::Frame(frame) => {
+                hello = [HELLO, HELLO_ACK].contains(&frame.kind);
+                if frame.kind != HELLO_ACK {
+                    self.note_bytes(&frame.payload);
+                }
+                self.record_frame(end, frame);
+            }
+            LinkEvent::Accepted { remote } => self.record_beginning(end, *remote),
+            _ => {}
         }
         let Some(running) = &mut self.nodes[end.node].running else {
             return;
@@ -257,6 +261,9 @@ impl World {
         }
         running.board.handle_link(now, end.link, event);
         self.touched(end.node);
+        if hello {
+            self.may_die_in_hello(end.node);
+        }
     }
 
     fn seal(&mut self, index: usize, transmit: &Transmit) -> Option<Bytes> {
@@ -283,6 +290,7 @@ impl World {
                 if self.mutant == Mutant::WallClock {
                     transmit.bytes = self.restamp_frame(index, transmit.bytes);
                 }
+                self.check_held(index, &transmit);
                 if let Some(bytes) = self.seal(index, &transmit) {
                     let frame = frame_of(&bytes);
                     self.send_stream((stream, 1 - side), LinkEvent::Frame(frame));
@@ -313,6 +321,7 @@ impl World {
         let running = self.nodes[index].running.as_mut().expect("it runs");
         let cluster = running.cluster;
         let Some(operation) = running.waiting.remove(&answer.call) else {
+            self.keys_answered(index, answer.call, &answer.result);
             self.replies.push((answer.call, answer.result));
             return;
         };
@@ -338,7 +347,10 @@ impl World {
                 self.nodes[index].retired = true;
                 self.stop(index, Power::On);
             }
-            Event::Departed => running.departed = true,
+            Event::Departed => {
+                running.departed = true;
+                self.nodes[index].card.may_lack_key = true;
+            }
             Event::NodeDown(id) if self.mutant == Mutant::PlacementByLiveness => {
                 self.call(index, Call::Forget { id }, None);
             }

@@ -2,7 +2,13 @@
 //! loss, partitions, crashes, lying clocks and failing disks, all drawn from one number.
 //!
 //! `ROUNDEL_SEED=N cargo test --release --test sim replay -- --nocapture` tells the story of one
-//! seed; `ROUNDEL_SEEDS` sets how many a campaign runs, `ROUNDEL_LONG=1` 30,000 of them.
+//! seed (with `ROUNDEL_KEYED=1` as a seed that is kept as `keyed`, without what befalls keys);
+//! `ROUNDEL_SEEDS` sets how many a campaign runs, `ROUNDEL_LONG=1` 30,000 of them.
+//!
+//! Half of the worlds draw from dice of their own what keys do (`key`): boards that pair, an owner
+//! who confirms, rotates and lets in, deaths in the middle of a hello and of a keyring's write, a
+//! stolen card that lives on after it was revoked (`thief`), and traffic that is recorded and sent
+//! again (`replay`).
 
 mod campaign;
 mod checker;
@@ -11,13 +17,16 @@ mod dice;
 mod disk;
 mod driver;
 mod fault;
+mod key;
 mod mischief;
 mod model;
 mod mutant;
 mod network;
 mod node;
+mod replay;
 mod script;
 mod store;
+mod thief;
 mod world;
 mod zave;
 
@@ -82,6 +91,7 @@ fn worlds_of_many_seeds_keep_every_promise() {
         tally.operations,
         tally.failures.len()
     );
+    println!("of keys: {:?}", tally.deeds);
     let known = |(seed, _): &&(u64, String)| fixed.contains(seed);
     assert_eq!(
         tally.failures.iter().filter(known).count(),
@@ -117,7 +127,10 @@ fn replay() {
     let Some(seed) = number("ROUNDEL_SEED") else {
         return;
     };
-    let outcome = campaign::run(seed, Mutant::None, true);
+    let outcome = match std::env::var_os("ROUNDEL_KEYED") {
+        Some(_) => campaign::run_keyed(seed, true),
+        None => campaign::run(seed, Mutant::None, true),
+    };
     println!(
         "seed {seed}: {} steps, trace {:016x}",
         outcome.steps, outcome.trace
@@ -179,7 +192,8 @@ fn forming(seed: u64) -> Duration {
     Duration::from_micros(world.now.0)
 }
 
-/// Seeds that once found something; each file says what.
+/// Seeds that once found something; each file says what. One that is `keyed` was found before
+/// worlds drew what befalls keys, and is played without.
 #[test]
 fn kept_seeds_stay_found() {
     let mut count = 0;
@@ -187,8 +201,15 @@ fn kept_seeds_stay_found() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
-            let seed: u64 = line.trim().parse().unwrap();
-            let outcome = campaign::run(seed, Mutant::None, false);
+            let (seed, keyed) = match line.trim().strip_suffix(" keyed") {
+                Some(seed) => (seed, true),
+                None => (line.trim(), false),
+            };
+            let seed: u64 = seed.parse().unwrap();
+            let outcome = match keyed {
+                true => campaign::run_keyed(seed, false),
+                false => campaign::run(seed, Mutant::None, false),
+            };
             if let Some(broken) = outcome.broken {
                 panic!("{}: {}", path.display(), campaign::failure(seed, &broken));
             }
@@ -235,6 +256,11 @@ fn mutant_that_runs_duplicates_is_caught() {
 #[test]
 fn mutant_that_drops_tombstones_early_is_caught() {
     catch(Mutant::TombstonesDropped);
+}
+
+#[test]
+fn mutant_that_skips_the_keyring_is_caught() {
+    catch(Mutant::KeyringSkipped);
 }
 
 #[test]

@@ -96,7 +96,8 @@ impl World {
     fn lose_card(&mut self, node: usize) {
         self.stop(node, Power::Off);
         self.lost.push(self.nodes[node].card.id());
-        let card = self.fresh_card();
+        let mut card = self.fresh_card();
+        card.may_lack_key = true;
         self.nodes[node].insert(card, self.mutant);
     }
 

@@ -22,6 +22,8 @@ pub enum Mutant {
     Duplicates,
     /// Stores forget tombstones as soon as they have written them.
     TombstonesDropped,
+    /// The driver says that a keyring is in its file, which it never wrote.
+    KeyringSkipped,
     /// A board strikes whoever seems dead from the roster.
     PlacementByLiveness,
 }

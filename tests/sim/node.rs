@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use roundel::base::call::CallId;
 use roundel::base::endpoint::SocketAddr;
@@ -25,6 +26,7 @@ use roundel::security::key::ClusterKey;
 
 use crate::dice::Dice;
 use crate::disk::Disk;
+use crate::key::{IMAGE_KEY, KeyFile};
 use crate::model::OperationId;
 use crate::mutant::{Mutant, Restamps};
 use crate::network::StreamId;
@@ -32,10 +34,8 @@ use crate::store::{Opened, Store};
 
 /// The cluster every board belongs to.
 const CLUSTER: &str = "home";
-/// Every card has it from its image.
-const KEY: [u8; 32] = [0x5e; 32];
 /// Tombstones are collected within a run.
-const TOMBSTONE_AGE: std::time::Duration = std::time::Duration::from_secs(30);
+const TOMBSTONE_AGE: Duration = Duration::from_secs(30);
 
 /// The identities of all worlds, in PKCS#8, one a line.
 static KEYS: OnceLock<Vec<Arc<Identity>>> = OnceLock::new();
@@ -82,7 +82,14 @@ impl Signer for Shared {
 pub struct Card {
     identity: Arc<Identity>,
     pub disk: Disk,
-    pub keyring: Option<Kept>,
+    pub keyring: KeyFile,
+    /// The key file on its image.
+    pub given: Option<ClusterKey>,
+    /// The pairing window is open until then; only until the next boot.
+    pub window_until: Option<Time>,
+    /// It came for a card that was lost, or its board has left: it may have missed a rotation and
+    /// be in no roster.
+    pub may_lack_key: bool,
     boot: u64,
 }
 
@@ -92,7 +99,10 @@ impl Card {
         Card {
             identity,
             disk: Disk::default(),
-            keyring: None,
+            keyring: KeyFile::default(),
+            given: Some(ClusterKey::new(0, IMAGE_KEY)),
+            window_until: None,
+            may_lack_key: false,
             boot: 0,
         }
     }
@@ -109,6 +119,9 @@ pub struct Running {
     pub batches: VecDeque<(StoreId, Batch)>,
     pub storing: BTreeSet<StoreId>,
     pub held: BTreeMap<StoreId, Vec<Transmit>>,
+    /// Keyrings that wait to be written, and the one being written with how many it stands for.
+    pub keyrings: Vec<Kept>,
+    pub keyring_under_way: Option<(Kept, usize)>,
     pub waiting: BTreeMap<CallId, OperationId>,
     /// When the machine wants to be woken, and when it will be.
     pub due: Option<Time>,
@@ -138,6 +151,8 @@ pub struct Node {
     pub paused_until: Time,
     /// It yielded to a clone, or is a clone's empty place: it is not started again.
     pub retired: bool,
+    /// It runs with a stolen card: whatever it does is not the ring's.
+    pub thief: bool,
     /// Datagrams that came while it was stopped.
     pub backlog: usize,
     /// Of use to the mutant of the wall clock only.
@@ -158,6 +173,7 @@ impl Node {
             clock_off_ms: 0,
             paused_until: Time::ZERO,
             retired,
+            thief: false,
             backlog: 0,
             lies: Restamps::new(id),
         }
@@ -203,6 +219,7 @@ impl Node {
         if self.opened.is_none() {
             self.open(mutant);
         }
+        let window = self.card.window_until;
         let mut life = [0; 16];
         life.copy_from_slice(&dice.seed()[..16]);
         let settings = Settings {
@@ -219,8 +236,9 @@ impl Node {
             tombstone_age: TOMBSTONE_AGE,
             diskless: None,
             keys: Origin {
-                kept: self.card.keyring.clone(),
-                given: Some(ClusterKey::new(0, KEY)),
+                kept: self.card.keyring.kept.clone(),
+                given: self.card.given.clone(),
+                window: window.map_or(Duration::ZERO, |until| until.since(now.time)),
                 ..Origin::default()
             },
         };
@@ -240,6 +258,8 @@ impl Node {
             batches: VecDeque::new(),
             storing: BTreeSet::new(),
             held: BTreeMap::new(),
+            keyrings: Vec::new(),
+            keyring_under_way: None,
             waiting: BTreeMap::new(),
             due: None,
             wake: None,

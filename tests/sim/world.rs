@@ -20,6 +20,7 @@ use roundel::proto::board::{LinkEvent, LinkId};
 use crate::checker::{self, Placements};
 use crate::dice::{Dice, mix, mix_bytes};
 use crate::fault::{Fault, Faults};
+use crate::key::{Keying, Step};
 use crate::model::{Model, OperationId};
 use crate::mutant::Mutant;
 use crate::network::{Arrival, End, Network};
@@ -59,6 +60,10 @@ pub enum Happening {
     Client,
     /// A request arrives once more.
     Again(usize, Call),
+    /// Something happens to keys.
+    Key(Step),
+    /// The write of a keyring under way on a node is done.
+    KeyringWritten(usize, u64),
 }
 
 #[derive(Debug)]
@@ -106,6 +111,8 @@ pub struct World {
     /// Clients ask, and faults are drawn.
     pub clients: bool,
     pub mischief: bool,
+    /// What keys do, and dice of their own.
+    pub keying: Keying,
     /// What rosters have been seen to place where.
     pub placements: Placements,
     pub trace: u64,
@@ -141,6 +148,7 @@ impl World {
             damaged: None,
             clients: false,
             mischief: false,
+            keying: Keying::new(seed),
             placements: Placements::default(),
             trace: seed,
             steps: 0,
@@ -201,10 +209,10 @@ impl World {
         }));
     }
 
-    /// Boards that run.
+    /// Boards that run and are the owner's.
     pub fn up(&self) -> Vec<usize> {
         (0..self.nodes.len())
-            .filter(|index| self.nodes[*index].is_up())
+            .filter(|index| self.nodes[*index].is_up() && !self.nodes[*index].thief)
             .collect()
     }
 
@@ -231,6 +239,11 @@ impl World {
     pub fn draw_call(&mut self) -> CallId {
         self.next_call += 1;
         CallId(self.next_call)
+    }
+
+    /// The name the next call will have.
+    pub fn coming_call(&self) -> CallId {
+        CallId(self.next_call + 1)
     }
 
     pub fn draw_incoming(&mut self) -> LinkId {
@@ -355,12 +368,15 @@ impl World {
             Happening::Datagram { to, .. } => Some(to.node),
             Happening::Stream(arrival) => Some(self.network.end(arrival.stream, arrival.side).node),
             Happening::Link(end, _) => Some(end.node),
-            Happening::Loaded(node, ..) | Happening::Flushed(node, _) => Some(*node),
+            Happening::Loaded(node, ..)
+            | Happening::Flushed(node, _)
+            | Happening::KeyringWritten(node, _) => Some(*node),
             Happening::Hint { to, .. } => Some(*to),
             Happening::Again(node, _) | Happening::Search(node, _) => Some(*node),
             Happening::Fault(_)
             | Happening::Consequence(_)
             | Happening::Mischief
+            | Happening::Key(_)
             | Happening::Client => None,
         };
         let until = stopped.map_or(Time::ZERO, |node| self.nodes[node].paused_until);
@@ -377,10 +393,8 @@ impl World {
         match happening {
             Happening::Datagram { to, bytes } => {
                 if self.arrives(to.node, to.life) {
-                    let now = self.clock_of(to.node);
                     self.note_bytes(&bytes);
-                    let running = self.nodes[to.node].running.as_mut();
-                    running.expect("it runs").board.handle_datagram(now, &bytes);
+                    self.hand_datagram(to.node, &bytes);
                     self.touched(to.node);
                 }
             }
@@ -395,6 +409,8 @@ impl World {
             Happening::Consequence(_) => {}
             Happening::Mischief => self.mischief(),
             Happening::Client => self.client(),
+            Happening::Key(step) => self.key_step(&step),
+            Happening::KeyringWritten(node, life) => self.keyring_written(node, life),
             Happening::Again(node, call) => {
                 if self.nodes[node].is_up() {
                     self.call(node, call, None);
@@ -494,6 +510,7 @@ impl World {
         if self.nodes[index].is_up() || self.nodes[index].retired {
             return;
         }
+        self.check_promised(index);
         let now = self.clock_of(index);
         let kind = (index, self.faults.ring_mode);
         self.nodes[index].start(kind, now, &mut self.dice, self.mutant);
@@ -509,6 +526,7 @@ impl World {
     /// A process ends. Its system closes its streams unless the power went.
     pub fn stop(&mut self, index: usize, power: Power) {
         let streams = self.network.streams_of(index, self.nodes[index].life);
+        self.break_off_keyring(index, power);
         for operation in self.nodes[index].stop(power, &mut self.dice, self.mutant) {
             self.model.abandon(operation);
         }
