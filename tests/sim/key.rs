@@ -282,6 +282,11 @@ impl World {
         }
     }
 
+    /// The boards of this world begin without a key.
+    pub fn pairs(&self) -> bool {
+        self.keying.plan.as_ref().is_some_and(|plan| plan.pairing)
+    }
+
     /// Some board that runs, by the dice of keys.
     pub fn any_up(&mut self) -> Option<usize> {
         let up = self.up();
@@ -577,7 +582,7 @@ impl World {
         let first = main.iter().max_by_key(|node| epoch(self, **node));
         let key = first.and_then(|node| self.keys_of(*node));
         let key = key.map(|keys| keys.keyring().current.clone());
-        let pairing = self.keying.plan.as_ref().is_some_and(|plan| plan.pairing);
+        let pairing = self.pairs();
         for node in self.up().into_iter().filter(|node| !main.contains(node)) {
             let card = &self.nodes[node].card;
             assert!(

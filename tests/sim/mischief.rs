@@ -12,6 +12,9 @@ use crate::fault::{Fault, TO_1970_MS, TO_2038_MS};
 use crate::node::Power;
 use crate::world::{Happening, World};
 
+/// Boards of a ring that outlives the loss of one: two of them hold what was acknowledged.
+const DAMAGED_BOARDS_MIN: usize = 3;
+
 impl World {
     /// Makes a fault happen.
     pub fn apply(&mut self, fault: Fault) {
@@ -269,9 +272,19 @@ impl World {
         }
     }
 
+    /// Boards that pair may be in rings of one or two for a while, where a put is acknowledged by
+    /// too few boards to outlive one of them: promise 1 says nothing then.
+    fn may_be_damaged(&mut self, node: usize) -> bool {
+        if !self.pairs() {
+            return true;
+        }
+        let overview = self.overview(node);
+        overview.is_some_and(|it| it.settled && it.members.len() >= DAMAGED_BOARDS_MIN)
+    }
+
     fn draw_damage(&mut self, node: usize) {
         let (node, gone) = self.damaged.unwrap_or((node, false));
-        if gone || !self.nodes[node].is_up() {
+        if gone || !self.nodes[node].is_up() || !self.may_be_damaged(node) {
             return;
         }
         // A cloned card is played by its scenario: here it would also meet a lying medium.
