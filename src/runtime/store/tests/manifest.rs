@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use super::*;
 
+/// Of a table's bytes every so many-th is tried; no divisor of a field's length.
+const STEP_BYTES: usize = 7;
+
 /// A closed store of which a table and several versions are on the medium.
 fn store_with_a_table() -> tempfile::TempDir {
     let temp = tempfile::tempdir().unwrap();
@@ -107,6 +110,35 @@ fn every_changed_byte_of_a_tables_contents_and_trailer_is_survived() {
         fs::write(&path, whole).unwrap();
     }
     assert!(Bench::open(temp.path()).get("a").is_some());
+}
+
+#[test]
+fn changed_bytes_of_a_table_are_refused_or_not_served() {
+    let temp = store_with_a_table();
+    let value = text(Bench::open(temp.path()).get("a"));
+    // The journal would bring the value back.
+    for path in files_of(temp.path(), |_, name| name.ends_with(".jnl")) {
+        fs::write(path, []).unwrap();
+    }
+    let mut served = 0;
+    for path in files_of(temp.path(), |parent, _| parent == "tables") {
+        let whole = fs::read(&path).unwrap();
+        for at in (0..whole.len()).step_by(STEP_BYTES) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 0x04;
+            fs::write(&path, bytes).unwrap();
+            let (mut bench, opened) = Bench::start(temp.path(), no_levels());
+            if opened.is_err() {
+                continue;
+            }
+            if let Ok(Loaded::Item(record)) = bench.load(Load::Item(key("a"))) {
+                assert_eq!(text(record), value, "byte {at} of {}", path.display());
+                served += 1;
+            }
+        }
+        fs::write(&path, whole).unwrap();
+    }
+    assert!(served > 0, "some bytes concern this key not at all");
 }
 
 #[test]
