@@ -8,8 +8,8 @@
 //! keyspaces/N/current    version (u64), sum of its file (u128), kind of sum (u8)
 //! keyspaces/N/vVERSION   the tables of the keyspace; summed as a whole
 //! keyspaces/N/tables/T   …, contents ("TOC!", …; summed), trailer of 38 bytes:
-//!                        "SFA!", format (u8), kind of sum (u8), sum (u128), place of contents (u64),
-//!                        length of contents (u64)
+//!                        "SFA!", format (u8), kind of sum (u8), sum of the contents (u128),
+//!                        their place (u64), their length (u64)
 //! ```
 //!
 //! All numbers are little-endian, the sums XXH3 of 128 bits. Everything else of a table lies in
@@ -17,7 +17,8 @@
 //! whose trailer is none may be half of one that a power cut left; the database refuses or removes
 //! it by itself. Nothing is written here.
 //!
-//! Source: lsm-tree 3.1, `src/version/{persist,recovery}.rs`; sfa 1.0, `src/{toc,trailer}/reader.rs`.
+//! Source: lsm-tree 3.1, `src/version/{persist,recovery}.rs`; sfa 1.0,
+//! `src/{toc,trailer}/reader.rs`.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
