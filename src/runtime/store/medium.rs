@@ -19,7 +19,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::format::{self, STORE_FORMAT};
-use super::journal;
+use super::{journal, manifest};
 use crate::base::cell::Cell;
 use crate::base::item::Key;
 use crate::base::store::META_DAMAGE;
@@ -93,6 +93,20 @@ pub enum OpenError {
         .0.display()
     )]
     FellBack(PathBuf),
+    /// A file that says what the database consists of differs from its sum.
+    #[error(
+        "the store in {} is damaged ({} does not check): check the card (`dmesg`), move the \
+         directory away and start again: this board then takes its share anew from its neighbours. \
+         Nothing was changed",
+        .path.display(),
+        .file.display()
+    )]
+    DamagedFile {
+        /// Where.
+        path: PathBuf,
+        /// Which of its files.
+        file: PathBuf,
+    },
     /// The database cannot be recovered.
     #[error(
         "the store in {} is damaged ({source}); move the directory away and start again: this \
@@ -298,7 +312,7 @@ fn taken_bytes(directory: &Path) -> u64 {
     bytes
 }
 
-/// Looks through the journals before the database does; see `journal`.
+/// Looks through manifests and journals before the database does; see there.
 fn mend(path: &Path) -> Result<(), OpenError> {
     let database = path.join("db");
     let fail = |error| io_error(path, error);
@@ -312,6 +326,12 @@ fn mend(path: &Path) -> Result<(), OpenError> {
     let note = |reason: &str| {
         crate::runtime::datadir::write_atomically(&path.join(DAMAGE), reason.as_bytes())
     };
+    if let Some(file) = manifest::find_damage(&database).map_err(fail)? {
+        return Err(OpenError::DamagedFile {
+            path: path.to_owned(),
+            file,
+        });
+    }
     let mended = journal::mend(&database, note).map_err(fail)?;
     if let Some(damage) = mended.damage {
         tracing::warn!(

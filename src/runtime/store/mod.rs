@@ -32,6 +32,7 @@ mod committer;
 mod format;
 mod group;
 mod journal;
+mod manifest;
 mod medium;
 mod reader;
 mod space;

@@ -14,6 +14,7 @@ use crate::base::version::Version;
 
 mod distress;
 mod journal;
+mod manifest;
 mod model;
 
 /// No answer takes longer, on the slowest disk.
