@@ -100,7 +100,7 @@ impl Request {
     }
 
     /// Writes the request with the length of its body. Reading it back gives the same request
-    /// and that length.
+    /// and that length, which counts among the 64 fields that are read.
     pub fn emit(&self) -> Vec<u8> {
         let line = format!("{} {} HTTP/1.{}", self.method, self.target, self.minor);
         emit(&line, &self.headers, &self.body)
@@ -135,7 +135,8 @@ impl Response {
         })
     }
 
-    /// Writes the response; the reason phrase is left empty but for the commonest.
+    /// Writes the response; the reason phrase is left empty but for the commonest. The length of
+    /// its body counts among the 64 fields that are read.
     pub fn emit(&self) -> Vec<u8> {
         let line = format!("HTTP/1.1 {} {}", self.status, reason(self.status));
         emit(&line, &self.headers, &self.body)
@@ -257,6 +258,38 @@ mod tests {
         ] {
             let datagram = Bytes::from(format!("HTTP/1.1 {status} \r\n\r\n"));
             assert_eq!(Response::parse(&datagram).is_ok(), good, "{status}");
+        }
+    }
+
+    #[test]
+    fn the_length_counts_among_the_fields() {
+        let fields = |count: usize| "X-A: 1\r\n".repeat(count);
+        for (count, length, good) in [
+            (limit::HEADERS_MAX, "", true),
+            (limit::HEADERS_MAX + 1, "", false),
+            (limit::HEADERS_MAX - 1, "Content-Length: 0\r\n", true),
+            (limit::HEADERS_MAX, "Content-Length: 0\r\n", false),
+        ] {
+            let response = Bytes::from(format!("HTTP/1.1 200 OK\r\n{}{length}\r\n", fields(count)));
+            let request = Bytes::from(format!("GET / HTTP/1.1\r\n{}{length}\r\n", fields(count)));
+            let refused = HttpuError::Malformed("it has more than 64 header fields");
+            let (response, request) = (Response::parse(&response), Request::parse(&request));
+            assert_eq!(
+                response.as_ref().err(),
+                (!good).then_some(&refused),
+                "{count}"
+            );
+            assert_eq!(
+                request.as_ref().err(),
+                (!good).then_some(&refused),
+                "{count}"
+            );
+            if !length.is_empty() && good {
+                let (response, request) = (response.unwrap(), request.unwrap());
+                let again = Response::parse(&response.emit().into());
+                assert_eq!(again, Ok(response));
+                assert_eq!(Request::parse(&request.emit().into()), Ok(request));
+            }
         }
     }
 

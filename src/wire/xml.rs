@@ -7,10 +7,15 @@
 use quick_xml::XmlVersion;
 use quick_xml::escape::{escape, partial_escape, unescape};
 use quick_xml::events::{BytesStart, Event};
-use quick_xml::name::{NamespaceResolver, ResolveResult};
+use quick_xml::name::{NamespaceResolver, Prefix, ResolveResult};
 use quick_xml::reader::NsReader;
 
 use crate::base::limit;
+
+/// What the prefix `xml` stands for; no other prefix does (Namespaces in XML 1.0 §3).
+const XML_NAMESPACE: &str = "http://www.w3.org/XML/1998/namespace";
+/// What the prefix `xmlns` stands for; no element has it and no other prefix does (likewise).
+const XMLNS_NAMESPACE: &str = "http://www.w3.org/2000/xmlns/";
 
 /// An element: its attributes, and either text or children.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +56,9 @@ pub enum XmlError {
     /// Not UTF-8.
     #[error("the document is not UTF-8")]
     Encoding,
+    /// A character that XML cannot carry, not even as a reference (XML 1.0 §2.2).
+    #[error("an XML document cannot carry the character U+{:04X}; leave it out", u32::from(*.0))]
+    Character(char),
     /// Not well formed, or an entity or prefix is unknown.
     #[error("the document is not well formed")]
     Malformed,
@@ -136,7 +144,7 @@ impl Element {
         if bytes.len() > limit::XML_BYTES_MAX {
             return Err(XmlError::TooLong { got: bytes.len() });
         }
-        let text = std::str::from_utf8(bytes).map_err(|_| XmlError::Encoding)?;
+        let text = carried(std::str::from_utf8(bytes).map_err(|_| XmlError::Encoding)?)?;
         let mut reader = NsReader::from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
         reader.config_mut().expand_empty_elements = true;
         loop {
@@ -152,7 +160,8 @@ impl Element {
                         Err(_) => None,
                     };
                     let mut buffer = [0; 4];
-                    builder.text(found.ok_or(XmlError::Malformed)?.encode_utf8(&mut buffer))?;
+                    let found = found.ok_or(XmlError::Malformed)?;
+                    builder.text(carried(found.encode_utf8(&mut buffer))?)?;
                 }
                 Event::DocType(_) => return Err(XmlError::DocType),
                 Event::Eof => return builder.root.ok_or(XmlError::Malformed),
@@ -172,15 +181,25 @@ impl Element {
         for _ in 0..depth {
             out.push(' ');
         }
+        // The namespace of `xml` cannot be declared: what is declared around the element stays.
+        let (prefix, inner) = match self.namespace == XML_NAMESPACE {
+            true => ("xml:", namespace),
+            false => ("", self.namespace.as_str()),
+        };
         out.push('<');
+        out.push_str(prefix);
         out.push_str(&self.name);
-        if self.namespace != namespace {
-            push_attribute(out, "xmlns", &self.namespace);
+        if inner != namespace {
+            push_attribute(out, "xmlns", inner);
         }
         for (name, value) in &self.attributes {
             push_attribute(out, name, value);
         }
         for (at, (namespace, name, value)) in self.qualified.iter().enumerate() {
+            if namespace == XML_NAMESPACE {
+                push_attribute(out, &format!("xml:{name}"), value);
+                continue;
+            }
             push_attribute(out, &format!("xmlns:n{at}"), namespace);
             push_attribute(out, &format!("n{at}:{name}"), value);
         }
@@ -194,13 +213,14 @@ impl Element {
         } else {
             out.push('\n');
             for child in &self.children {
-                child.write(out, &self.namespace, depth + 1);
+                child.write(out, inner, depth + 1);
             }
             for _ in 0..depth {
                 out.push(' ');
             }
         }
         out.push_str("</");
+        out.push_str(prefix);
         out.push_str(&self.name);
         out.push_str(">\n");
     }
@@ -228,16 +248,28 @@ fn push_attribute(out: &mut String, name: &str, value: &str) {
 pub fn push_text(out: &mut String, text: &str) -> Result<(), char> {
     for c in text.chars() {
         match c {
+            _ if !is_carried(c) => return Err(c),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '&' => out.push_str("&amp;"),
             '\r' => out.push_str("&#13;"),
-            '\t' | '\n' => out.push(c),
-            '\0'..' ' | '\u{fffe}' | '\u{ffff}' => return Err(c),
             _ => out.push(c),
         }
     }
     Ok(())
+}
+
+/// Whether XML can carry it (XML 1.0 §2.2, Char).
+fn is_carried(c: char) -> bool {
+    !matches!(c, '\0'..'\t' | '\u{b}' | '\u{c}' | '\u{e}'..' ' | '\u{fffe}' | '\u{ffff}')
+}
+
+/// The text, all of which XML can carry; the parser lets through what it cannot.
+fn carried(text: &str) -> Result<&str, XmlError> {
+    match text.chars().find(|c| !is_carried(*c)) {
+        Some(c) => Err(XmlError::Character(c)),
+        None => Ok(text),
+    }
 }
 
 fn predefined(entity: &str) -> Option<char> {
@@ -251,10 +283,15 @@ fn predefined(entity: &str) -> Option<char> {
     }
 }
 
-/// A namespace's name, which is the value of an attribute.
-fn name_of(written: &str) -> Result<String, XmlError> {
+/// A namespace's name, which is the value of an attribute. The parser knows the reserved names
+/// only as they are mostly written, and lets the default namespace be one.
+fn name_of(prefix: Option<Prefix<'_>>, written: &str) -> Result<String, XmlError> {
     let name = unescape(written).map_err(|_| XmlError::Malformed)?;
-    Ok(name.into_owned())
+    let is_xml = prefix.is_some_and(|prefix| prefix.is_xml());
+    if name == XMLNS_NAMESPACE || (name == XML_NAMESPACE) != is_xml {
+        return Err(XmlError::Malformed);
+    }
+    Ok(carried(&name)?.to_owned())
 }
 
 /// A local name; the parser lets through what could not be written again (Namespaces in XML 1.0,
@@ -272,7 +309,7 @@ fn checked_name(name: &str) -> Result<String, XmlError> {
 fn element(resolver: &NamespaceResolver, start: &BytesStart<'_>) -> Result<Element, XmlError> {
     let (namespace, local_name) = resolver.resolve_element(start.name());
     let namespace = match namespace {
-        ResolveResult::Bound(namespace) => name_of(namespace.0)?,
+        ResolveResult::Bound(namespace) => name_of(start.name().prefix(), namespace.0)?,
         ResolveResult::Unbound => String::new(),
         ResolveResult::Unknown(_) => return Err(XmlError::Malformed),
     };
@@ -285,13 +322,16 @@ fn element(resolver: &NamespaceResolver, start: &BytesStart<'_>) -> Result<Eleme
         }
         let value = attribute
             .normalized_value(XmlVersion::Implicit1_0)
-            .map_err(|_| XmlError::Malformed)?
-            .into_owned();
+            .map_err(|_| XmlError::Malformed)?;
+        let value = carried(&value)?.to_owned();
         let (namespace, name) = resolver.resolve_attribute(attribute.key);
         let name = checked_name(name.into_inner())?;
         match namespace {
             ResolveResult::Unbound => attributes.push((name, value)),
-            ResolveResult::Bound(of) => qualified.push((name_of(of.0)?, name, value)),
+            ResolveResult::Bound(of) => {
+                let of = name_of(attribute.key.prefix(), of.0)?;
+                qualified.push((of, name, value));
+            }
             ResolveResult::Unknown(_) => {}
         }
     }
@@ -354,19 +394,28 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn namespaces() -> impl Strategy<Value = String> {
+        prop_oneof![9 => "[a-z:/.]{0,9}", 1 => Just(XML_NAMESPACE.to_owned())]
+    }
+
     fn leaves() -> impl Strategy<Value = Element> {
         (
-            "[a-z:/.]{0,9}",
+            namespaces(),
             "[A-Za-z][A-Za-z0-9_]{0,9}",
             prop::collection::btree_map("[a-w][a-z]{0,5}", "[ -~\t\n\u{e4}]{0,9}", 0..3),
             prop::collection::vec(("[a-z:/.]{1,9}", "[a-w][a-z]{0,5}", "[ -~\t]{0,9}"), 0..3),
+            prop::option::of("[a-w][a-z]{0,5}"),
             "[ -~\r\n\t\u{6f22}]{0,20}",
         )
-            .prop_map(|(namespace, name, attributes, qualified, text)| Element {
+            .prop_map(|(namespace, name, attributes, others, xml, text)| Element {
                 namespace,
                 name,
                 attributes: attributes.into_iter().collect(),
-                qualified,
+                qualified: xml
+                    .map(|name| (XML_NAMESPACE.to_owned(), name, "1".to_owned()))
+                    .into_iter()
+                    .chain(others)
+                    .collect(),
                 text: text.trim().to_owned(),
                 children: Vec::new(),
             })
@@ -386,10 +435,9 @@ mod tests {
     fn names_that_could_not_be_written_again_are_refused() {
         for text in [
             "<a><\n/></a>",
-            "<a b=\"1\" !\0\0=\"2\"/>",
-            "<a \0=\"1\"/>",
+            "<a b=\"1\" !=\"2\"/>",
             "<1/>",
-            "<a-\u{1}/>",
+            "<a-\u{7f}/>",
         ] {
             assert_eq!(
                 Element::parse(text.as_bytes()),
@@ -399,6 +447,56 @@ mod tests {
         }
         let read = Element::parse("<_é-1.x ü=\"1\"/>".as_bytes()).unwrap();
         assert_eq!(read.name, "_é-1.x");
+    }
+
+    #[test]
+    fn characters_that_xml_cannot_carry_are_refused() {
+        for (text, c) in [
+            ("<a>\u{8}</a>", '\u{8}'),
+            ("<a>&#8;</a>", '\u{8}'),
+            ("<a>&#xFFFE;</a>", '\u{fffe}'),
+            ("<a><![CDATA[\u{12}]]></a>", '\u{12}'),
+            ("<a b='\u{1b}'/>", '\u{1b}'),
+            ("<a b='&#x1b;'/>", '\u{1b}'),
+            ("<a xmlns='&#31;'/>", '\u{1f}'),
+            ("<a \0='1'/>", '\0'),
+            ("<a><!--\u{ffff}--></a>", '\u{ffff}'),
+        ] {
+            let refused = Err(XmlError::Character(c));
+            assert_eq!(Element::parse(text.as_bytes()), refused, "{text:?}");
+            assert_eq!(push_text(&mut String::new(), &c.to_string()), Err(c));
+        }
+        let every = "<a>b\t\u{7f}\u{85}\u{d7ff}\u{e000}\u{fffd}\u{10ffff}&#9;&#10;&#13;c</a>";
+        let read = Element::parse(every.as_bytes()).unwrap();
+        let text = "b\t\u{7f}\u{85}\u{d7ff}\u{e000}\u{fffd}\u{10ffff}\t\n\rc";
+        assert_eq!(read.text, text);
+        assert_eq!(Element::parse(&read.emit()), Ok(read));
+    }
+
+    #[test]
+    fn the_namespace_of_xml_is_written_with_its_own_prefix() {
+        let text = "<a xmlns='urn:x' xml:lang='en'><xml:b><c xml:lang='de'/></xml:b></a>";
+        let read = Element::parse(text.as_bytes()).unwrap();
+        assert_eq!(read.qualified_text(XML_NAMESPACE, "lang"), Some("en"));
+        assert_eq!(read.children[0].namespace, XML_NAMESPACE);
+        assert_eq!(read.children[0].children[0].namespace, "urn:x");
+        assert_eq!(Element::parse(&read.emit()), Ok(read));
+    }
+
+    #[test]
+    fn reserved_namespaces_are_refused_however_they_are_written() {
+        for text in [
+            "<a xmlns='http://www.w3.org/XML/1998/namespace'/>",
+            "<a xmlns:q='http://www.w3.org/XML/1998/namespace'/>",
+            "<q:a xmlns:q='http://www.w3.org/XML/1998/namespac&#101;'/>",
+            "<a xml:b='1' q:b='1' xmlns:q='http://www.w3.org/XML/1998/namespac&#101;'/>",
+            "<a xmlns='http://www.w3.org/2000/xmlns/'/>",
+            "<q:a xmlns:q='http://www.w3.org/2000/xmlns&#47;'/>",
+            "<xmlns:a/>",
+        ] {
+            let read = Element::parse(text.as_bytes());
+            assert_eq!(read, Err(XmlError::Malformed), "{text}");
+        }
     }
 
     proptest! {
