@@ -104,7 +104,7 @@ impl Board {
         let Some(operation) = self.operations.running.get_mut(&id) else {
             return;
         };
-        if operation.attempt & TAG_MASK != attempt & TAG_MASK {
+        if operation.attempt != attempt {
             return;
         }
         let Step::Writing(writing) = &mut operation.step else {

@@ -12,6 +12,8 @@
 mod answer;
 mod elsewhere;
 mod outcome;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -287,6 +289,11 @@ impl Board {
         };
         let (key, mut consistency) = (operation.key.clone(), operation.consistency);
         let exposed = operation.exposed > 0;
+        if operation.attempt >= ATTEMPTS_MAX {
+            // Another attempt could not be told from the first: it waits for the end of its time.
+            self.operation_waits(now, id);
+            return;
+        }
         if found.is_some() && consistency == Consistency::One {
             consistency = Consistency::Quorum;
         }
@@ -415,14 +422,17 @@ impl Board {
     }
 }
 
-const TAG_BITS: u32 = 8;
-const TAG_MASK: u32 = (1 << TAG_BITS) - 1;
+const TAG_BITS: u32 = 16;
+/// Times one operation is written. Where rosters differ it begins anew with every exchange of them,
+/// a hundred times a second and more; a number that came round again would make the answer to an
+/// attempt of long ago, whose item may have been overwritten since, one to the last.
+const ATTEMPTS_MAX: u32 = (1 << TAG_BITS) - 1;
 
 /// The number a copy returns: which operation, and which attempt of it.
 fn tag(operation: u64, attempt: u32) -> u64 {
-    operation << TAG_BITS | u64::from(attempt & TAG_MASK)
+    operation << TAG_BITS | u64::from(attempt)
 }
 
 fn untag(tag: u64) -> (u64, u32) {
-    (tag >> TAG_BITS, tag as u32 & TAG_MASK)
+    (tag >> TAG_BITS, tag as u32 & ATTEMPTS_MAX)
 }
