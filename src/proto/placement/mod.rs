@@ -310,12 +310,12 @@ impl View {
         let mut points = circle.points.iter().map(|(point, _)| point).peekable();
         let mut is_shared = None;
         for cell in (0..=u16::MAX).map(Cell) {
-            let start = cell.start();
-            // Between two points nothing changes.
-            while points.next_if(|point| **point < start).is_some() {
+            // A point is below the start of every cell above its own; between two nothing changes.
+            while points.next_if(|point| Cell::of(point) < cell).is_some() {
                 is_shared = None;
             }
             let is_shared = is_shared.get_or_insert_with(|| {
+                let start = cell.start();
                 let shared = self.reaches(&start) && both(&circle.copies(&start, self.copies));
                 runs.extend(shared.then_some(start));
                 shared
