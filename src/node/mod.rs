@@ -462,7 +462,6 @@ impl Node {
         }
     }
 
-    /// The board is in a ring already: it was when it stopped.
     /// Boards of the ring, this one counted, and what `ready` says of their fingerprint.
     async fn counted(&self) -> (usize, String) {
         let Ok(Reply::Overview(overview)) = self.handle.call(Call::Overview).await else {
@@ -473,6 +472,7 @@ impl Node {
         (overview.members.len().max(1), spoken.unwrap_or_default())
     }
 
+    /// The board is in a ring already: it was when it stopped.
     async fn belongs(&self) -> bool {
         match self.handle.call(Call::Overview).await {
             Ok(Reply::Overview(overview)) => overview.cluster.is_some(),

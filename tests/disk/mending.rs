@@ -157,6 +157,13 @@ fn run(
     assert!(died * 10 >= crashed.len() * 8, "most points are reached");
 }
 
+/// The board started again after that point, with all that it may not have lost.
+fn checked(before: &Before, point: &Point, data: &Path) -> Board {
+    let board = Board::start(data);
+    before.kept.clone().check(&board, &format!("{point:?}"));
+    board
+}
+
 #[test]
 fn every_crash_point_of_mending_a_damaged_log_loses_nothing_that_checked() {
     let counted = |stats: &str| stats.contains("logs_damaged");
@@ -172,8 +179,7 @@ fn every_crash_point_of_mending_a_damaged_log_loses_nothing_that_checked() {
         points,
         |before, point, data| {
             let (whole, log) = point.kill(|strace| mend(data, strace, counted));
-            let board = Board::start(data);
-            before.kept.clone().check(&board, &format!("{point:?}"));
+            let board = checked(before, point, data);
             let again = board.log().contains(SAID) || stats(&board).contains("logs_damaged");
             assert!(again || log.contains(SAID), "{point:?}: nobody was told");
             !whole
@@ -196,8 +202,7 @@ fn every_crash_point_of_mending_a_torn_log_loses_the_torn_write_alone() {
         points,
         |before, point, data| {
             let (whole, log) = point.kill(|strace| mend(data, strace, counted));
-            let board = Board::start(data);
-            before.kept.clone().check(&board, &format!("{point:?}"));
+            let board = checked(before, point, data);
             let told = board.log().contains(SAID) || log.contains(SAID);
             assert!(!told, "{point:?}: a torn write is no damage");
             !whole

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::scenario_key::{current, is_one_ring};
 use super::world::World;
 use super::*;
 use crate::base::code::JoinCode;
@@ -10,7 +11,7 @@ use crate::base::limit;
 use crate::proto::keyring::Admission;
 use crate::proto::session::{Handshake, Step, Terms};
 use crate::security::identity::Identity;
-use crate::security::key::{ClusterKey, Keyring, Kid};
+use crate::security::key::{ClusterKey, Keyring};
 use crate::wire::frame::Frame;
 use crate::wire::peer::{CodeStep, Door, Hello, Message};
 
@@ -31,17 +32,6 @@ fn ring_and_newcomer(count: usize) -> World {
     world.run_for(SECOND * 5);
     assert_eq!(world.overview(count - 1).members.len(), 1);
     world
-}
-
-fn current(world: &World, index: usize) -> Kid {
-    world.board(index).keys().keyring().current.kid()
-}
-
-fn is_one_ring(world: &mut World, boards: &[usize]) -> bool {
-    let kid = current(world, boards[0]);
-    boards.iter().all(|board| {
-        current(world, *board) == kid && world.overview(*board).members.len() == boards.len()
-    })
 }
 
 fn make(world: &mut World, index: usize) -> JoinCode {

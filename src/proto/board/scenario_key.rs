@@ -17,11 +17,12 @@ fn pairing(count: usize) -> World {
     world
 }
 
-fn current(world: &World, index: usize) -> Kid {
+pub(super) fn current(world: &World, index: usize) -> Kid {
     world.board(index).keys().keyring().current.kid()
 }
 
-fn is_one_ring(world: &mut World, boards: &[usize]) -> bool {
+/// These are a ring, under one key.
+pub(super) fn is_one_ring(world: &mut World, boards: &[usize]) -> bool {
     let kid = current(world, boards[0]);
     boards.iter().all(|board| {
         current(world, *board) == kid && world.overview(*board).members.len() == boards.len()
