@@ -146,7 +146,11 @@ fn impure_calls_below_the_runtime_are_caught() {
     ] {
         assert_found(&[("proto.rs", call)], "belongs to runtime/");
     }
-    for call in ["fn f() { println!(); }", "fn f() { eprintln!(); }"] {
+    for call in [
+        "fn f() { println!(); }",
+        "fn f() { eprintln!(); }",
+        "fn f() { tracing::info!(1); }",
+    ] {
         let found = plant(&[("wire.rs", call)]);
         assert!(!found.is_empty(), "{call}");
     }

@@ -169,7 +169,9 @@ pub fn purity(source: &Source) -> Vec<String> {
     }
     let mut findings = Vec::new();
     let what = |name: &str| format!("{name} belongs to runtime/ and what stands above it");
-    for mark in ["println!", "print!"] {
+    // Machines tell of what happens by events and counters; their logs are for whoever debugs them.
+    let loud = ["tracing::info!", "tracing::warn!", "tracing::error!"];
+    for mark in ["println!", "print!"].into_iter().chain(loud) {
         for offset in product_matches(source, mark) {
             findings.push(at(source, lexer::line(&source.code, offset), what(mark)));
         }

@@ -181,14 +181,14 @@ impl Board {
                 self.let_in(id, parties.newcomer);
             }
             Step::Proved => {
-                tracing::info!(member = %parties.member.short(), "the join code was right");
+                tracing::debug!(member = %parties.member.short(), "the join code was right");
                 if let Some(talk) = self.links.talk(id) {
                     talk.admit(Admission::Asked);
                 }
             }
             Step::Refuse(step) => {
                 let newcomer = parties.newcomer.short();
-                tracing::info!(%newcomer, "a join code was tried that does not hold");
+                tracing::debug!(%newcomer, "a join code was tried that does not hold");
                 self.watch.count("codes_refused");
                 self.send_code(id, Some(Proof::Over), step);
             }
@@ -199,7 +199,7 @@ impl Board {
 
     /// A newcomer has proved the code: it is given the key as if its id had been accepted.
     fn let_in(&mut self, id: LinkId, newcomer: Id) {
-        tracing::info!(newcomer = %newcomer.short(), "a board comes in by its join code");
+        tracing::debug!(newcomer = %newcomer.short(), "a board comes in by its join code");
         self.watch.count("codes_proved");
         self.keys.accept(newcomer);
         if let Some(talk) = self.links.talk(id) {
