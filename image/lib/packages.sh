@@ -1,0 +1,84 @@
+# Packages of the board's architecture, by an apt of its own: the machine's own index is left alone.
+# Unpacked, not installed: nothing of the board's architecture runs here.
+
+# Whatever a board needs, then what its meta adds.
+base_packages="busybox-static udev libc6 libudev1 libkmod2 libcap2 libacl1 libblkid1 libselinux1
+libpcre2-8-0 liblzma5 libzstd1 libssl3 e2fsprogs libext2fs2 libcom-err2 libuuid1"
+
+write_apt() {
+    mkdir -p "$packages/lists/partial" "$packages/cache/archives/partial" "$packages/apt.conf.d"
+    : >"$packages/status"
+    : >"$packages/empty"
+    root=$top/$packages
+    cat >"$packages/apt.conf" <<CONF
+Dir "$root";
+Dir::State "$root";
+Dir::State::lists "$root/lists";
+Dir::State::status "$root/status";
+Dir::Cache "$root/cache";
+Dir::Etc "$root";
+Dir::Etc::sourcelist "$root/sources.list";
+Dir::Etc::sourceparts "$root/empty.d";
+Dir::Etc::preferencesparts "$root/empty.d";
+APT::Architecture "$ARCH";
+APT::Architectures { "$ARCH"; };
+Acquire::Languages "none";
+APT::Sandbox::User "root";
+CONF
+    mkdir -p "$packages/empty.d"
+    # The same archive as this machine's, for the board's suite.
+    archive=$(apt-cache policy | sed -n 's/^ *[0-9]* \(http[^ ]*\) .*\/main .*/\1/p' |
+        grep -v -e security -e updates | head -1)
+    [ -n "$archive" ] || fail "this machine's apt names no Debian archive; see /etc/apt"
+    keys=/usr/share/keyrings/debian-archive-keyring.gpg
+    [ -r "$keys" ] || fail "the archive's keys are missing; install debian-archive-keyring"
+    {
+        echo "deb [signed-by=$keys] $archive $SUITE main non-free-firmware"
+        case $SUITE in
+        sid | unstable) ;;
+        *)
+            echo "deb [signed-by=$keys] $archive $SUITE-updates main non-free-firmware"
+            echo "deb [signed-by=$keys] $archive-security $SUITE-security main non-free-firmware"
+            ;;
+        esac
+    } >"$packages/sources.list"
+}
+
+apt() {
+    APT_CONFIG=$top/$packages/apt.conf "$@"
+}
+
+# Sets `kernel` to the version of the kernel, and unpacks every package below $work/packages; what
+# they are stands in $work/packages.list: name, version, file, SHA-256.
+fetch_packages() {
+    # An index of the last hours is used again: a build takes seconds then.
+    if [ -z "$(find "$packages/fresh" -mmin -720 2>/dev/null)" ]; then
+        write_apt
+        apt apt-get -q update >&2
+        touch "$packages/fresh"
+    fi
+    package=$(apt apt-cache depends --important "$KERNEL" |
+        sed -n 's/^ *Depends: \(linux-image-[^ ]*\)/\1/p' | head -1)
+    [ -n "$package" ] || fail "the archive has no package $KERNEL for $ARCH"
+    kernel=${package#linux-image-}
+    mkdir -p "$packages/debs" "$work/packages"
+    : >"$work/packages.list"
+    for name in $base_packages "$package" ${FIRMWARE:-} ${PACKAGES:-}; do
+        line=$(cd "$packages/empty.d" && apt apt-get -q download --print-uris "$name" | tail -1)
+        file=$(echo "$line" | cut -d' ' -f2)
+        sum=$(echo "$line" | cut -d' ' -f4 | sed 's/^SHA256://')
+        [ -n "$file" ] || fail "the archive has no package $name for $ARCH"
+        path=$packages/debs/$file
+        if ! echo "$sum  $path" | sha256sum --check --status 2>/dev/null; then
+            rm -f "$path"
+            (cd "$packages/debs" && apt apt-get -q download "$name" >&2)
+            echo "$sum  $path" | sha256sum --check --status ||
+                fail "$file is not what the archive's index says; try again"
+        fi
+        mkdir -p "$work/packages/$name"
+        dpkg-deb -x "$path" "$work/packages/$name"
+        echo "$name $(dpkg-deb -f "$path" Version) $file $sum" >>"$work/packages.list"
+    done
+    # What of the kernel's package is where it is needed.
+    kernel_tree=$work/packages/$package
+}
