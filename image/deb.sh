@@ -1,0 +1,82 @@
+#!/bin/sh
+# Makes the Debian package of one architecture, for those who run Raspberry Pi OS or Debian.
+set -eu
+
+usage() {
+    cat <<'TEXT'
+usage: image/deb.sh ARCHITECTURE [--binary FILE] [--out DIR]
+
+Makes DIR/roundel_VERSION_ARCHITECTURE.deb: the static binary, its manual page and completions, the
+systemd unit and the udev rules.
+
+  ARCHITECTURE  arm64, armhf or amd64
+  --binary      a static binary made before; without it, image/cross.sh makes it
+  --out         where to (default: target/image)
+TEXT
+}
+
+fail() {
+    echo "image/deb.sh: $1" >&2
+    exit "${2:-1}"
+}
+
+cd "$(dirname "$0")/.."
+architecture=
+binary=
+out=target/image
+while [ $# -gt 0 ]; do
+    case $1 in
+    --help | -h) usage && exit 0 ;;
+    --binary | --out)
+        [ $# -ge 2 ] || fail "$1 takes a value; see image/deb.sh --help" 2
+        [ "$1" = --out ] && out=$2 || binary=$2
+        shift
+        ;;
+    arm64 | armhf | amd64) architecture=$1 ;;
+    *) usage >&2 && exit 2 ;;
+    esac
+    shift
+done
+[ -n "$architecture" ] || { usage >&2 && exit 2; }
+command -v dpkg-deb >/dev/null || fail "dpkg-deb is missing; it is in the package dpkg"
+[ -n "$binary" ] || binary=$(image/cross.sh "$architecture")
+[ -r "$binary" ] || fail "the binary $binary cannot be read"
+
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+export SOURCE_DATE_EPOCH TZ=UTC LC_ALL=C
+umask 022
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+tree=target/image/work/deb-$architecture
+rm -rf "$tree"
+install -D -m 755 "$binary" "$tree/usr/bin/roundel"
+install -D -m 644 board/common/systemd/roundel.service "$tree/lib/systemd/system/roundel.service"
+for rule in udev/*.rules; do
+    [ ! -e "$rule" ] || install -D -m 644 "$rule" "$tree/lib/udev/rules.d/$(basename "$rule")"
+done
+for file in README.md CHANGELOG.md SECURITY.md; do
+    install -D -m 644 "$file" "$tree/usr/share/doc/roundel/$file"
+done
+install -D -m 644 board/common/boot/roundel.toml "$tree/etc/roundel/roundel.toml"
+mkdir -p "$tree/DEBIAN"
+echo /etc/roundel/roundel.toml >"$tree/DEBIAN/conffiles"
+for script in postinst prerm postrm; do
+    install -m 755 "image/deb/$script" "$tree/DEBIAN/$script"
+done
+cat >"$tree/DEBIAN/control" <<CONTROL
+Package: roundel
+Version: $version
+Architecture: $architecture
+Maintainer: the roundel developers <roundel@localhost>
+Installed-Size: $(du -sk "$tree" | cut -f1)
+Section: net
+Priority: optional
+Description: zero-configuration replicated store for the boards of a LAN
+ Boards that run roundel find each other by SSDP, join one ring and keep what
+ they are given, replicated. Any UPnP control point, curl or a browser can ask
+ them.
+CONTROL
+find "$tree" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+mkdir -p "$out"
+package=$out/roundel_${version}_$architecture.deb
+dpkg-deb --root-owner-group -Zxz -b "$tree" "$package" >/dev/null
+echo "$package"
