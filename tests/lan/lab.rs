@@ -191,7 +191,17 @@ impl Lab {
         netns::ip(Some(&self.hub), &unbridged);
         let names: Vec<_> = self.boards.iter().map(|board| board.port.clone()).collect();
         let open = move || names.iter().map(|name| open_port(name)).collect();
-        Switch::start(self.hub_agent.run(open), plan)
+        Switch::start(self.hub().run(open), plan)
+    }
+
+    /// The thread that lives beside the bridge.
+    pub fn hub(&self) -> &Agent {
+        &self.hub_agent
+    }
+
+    /// Runs `ip` beside the bridge.
+    pub fn hub_ip(&self, lines: &str) {
+        netns::ip(Some(&self.hub), lines);
     }
 
     /// A board.

@@ -1,0 +1,227 @@
+//! The image boots, joins boards of this machine, and comes back after a power cut.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::guest::{self, Guest, Machine};
+use crate::lab::Lab;
+use crate::node::{self, Node, Start};
+use crate::wait;
+
+/// A guest is in a ring within this after it is ready: an emulated machine is slow.
+const RING_TIME_MAX: Duration = Duration::from_secs(60);
+/// Puts during which the power goes.
+const PUTS: usize = 200;
+/// What the running guest may use: five times the goal of 64 MB would be all that many boards have,
+/// so this is asserted at twice.
+const GUEST_BYTES_MAX: u64 = 128 << 20;
+
+/// The image of the machine that every run boots, built once.
+fn images() -> &'static Path {
+    static IMAGES: OnceLock<PathBuf> = OnceLock::new();
+    IMAGES.get_or_init(|| {
+        let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/image/none");
+        guest::build("aarch64-virt", &[], &out);
+        out
+    })
+}
+
+/// Kernel, initramfs and command line, as the firmware would take them from the card.
+pub fn boot_files(card: &Path, to: &Path) -> PathBuf {
+    let boot = to.join("boot");
+    fs::create_dir_all(&boot).expect("the lab's directory is there");
+    let card = format!("{}@@4M", card.display());
+    for file in ["vmlinuz", "initrd", "cmdline.txt"] {
+        let status = Command::new("mcopy")
+            .args(["-n", "-o", "-i", &card, &format!("::/{file}")])
+            .arg(&boot)
+            .status();
+        assert!(status.expect("mcopy runs").success(), "{file} is on the card");
+    }
+    boot
+}
+
+/// A DHCP server beside the bridge; ended when it is dropped.
+struct Dhcp(Child);
+
+impl Dhcp {
+    fn start(lab: &Lab) -> Self {
+        lab.hub_ip("addr add 10.77.255.1/16 dev br0\n");
+        let leases = lab.directory().join("leases");
+        let mut command = Command::new("dnsmasq");
+        command
+            .args(["--no-daemon", "--conf-file=/dev/null", "--port=0", "--interface=br0"])
+            .args(["--bind-interfaces", "--dhcp-authoritative", "--no-ping", "--user=root"])
+            .arg("--dhcp-range=10.77.200.1,10.77.200.250,255.255.0.0,1h")
+            .arg(format!("--dhcp-leasefile={}", leases.display()))
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(lab.directory().join("dnsmasq.log")).expect("a file"));
+        let child = lab.hub().run(move || command.spawn());
+        Dhcp(child.unwrap_or_else(|error| panic!("dnsmasq runs ({error}); ./tests/run installs it")))
+    }
+}
+
+impl Drop for Dhcp {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// An advertisement of this id, heard on a board.
+fn heard_alive(lab: &Lab, board: usize, hash: &str) -> Duration {
+    let hash = hash.to_owned();
+    let address = lab.board(board).address();
+    let listen = move || {
+        let socket = socket2::Socket::new(
+            socket2::Domain::IPV4,
+            socket2::Type::DGRAM,
+            Some(socket2::Protocol::UDP),
+        )
+        .expect("a socket");
+        socket.set_reuse_address(true).expect("an option");
+        let any: std::net::SocketAddr = (Ipv4Addr::UNSPECIFIED, 1900).into();
+        socket.bind(&any.into()).expect("the port is shared");
+        let group = Ipv4Addr::new(239, 255, 255, 250);
+        socket.join_multicast_v4(&group, &address).expect("a group");
+        let socket: UdpSocket = socket.into();
+        let timeout = Some(Duration::from_millis(500));
+        socket.set_read_timeout(timeout).expect("an option");
+        let (start, mut bytes) = (Instant::now(), [0; 2_048]);
+        while start.elapsed() < RING_TIME_MAX {
+            let Ok(length) = socket.recv(&mut bytes) else {
+                continue;
+            };
+            let text = String::from_utf8_lossy(&bytes[..length]).to_lowercase();
+            if text.contains("ssdp:alive") && text.contains(&hash) {
+                return Some(start.elapsed());
+            }
+        }
+        None
+    };
+    let heard = lab.board(board).visitor().run(listen);
+    heard.expect("the guest's ssdp:alive is heard")
+}
+
+/// Every node of this machine sees exactly these boards, all alive.
+fn wait_for_members(nodes: &[Node<'_>], ids: &[&str]) -> Duration {
+    let look = |node: &Node<'_>| {
+        let members = node.members()?;
+        let alive = |id: &&&str| members.iter().any(|(it, alive)| it == **id && *alive);
+        match ids.iter().filter(alive).count() == ids.len() && members.len() == ids.len() {
+            true => Ok(()),
+            false => Err(format!("{members:?}")),
+        }
+    };
+    let (_, took) = wait::until("the guest is in the ring", RING_TIME_MAX, || {
+        nodes.iter().try_for_each(look)
+    });
+    took
+}
+
+/// The description as a strict control point reads it.
+fn udn(lab: &Lab, guest: &Guest<'_>) -> String {
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/upnp-client");
+    let location = format!("http://{}/description.xml", guest.endpoint());
+    let said = lab.board(0).output(
+        &installed.display().to_string(),
+        &["--strict", "--device", &location, "call-action", "RoundelBucket/GetState"],
+    );
+    let description = lab
+        .board(0)
+        .output("curl", &["-sS", "-m", "20", &location]);
+    let udn = description.split_once("<UDN>").and_then(|(_, rest)| rest.split_once("</UDN>"));
+    let (udn, _) = udn.unwrap_or_else(|| panic!("{description}\n{said}"));
+    udn.to_owned()
+}
+
+fn boot_count(guest: &Guest<'_>) -> u64 {
+    let state = guest.call("get_node_state", json!({})).expect("it answers");
+    state["boot"].as_u64().unwrap_or_else(|| panic!("{state}"))
+}
+
+#[test]
+fn the_image_boots_joins_a_ring_and_comes_back_after_a_power_cut() {
+    let lab = Lab::new("image", 3);
+    let _dhcp = Dhcp::start(&lab);
+    let mut nodes: Vec<Node<'_>> = (0..2).map(|board| Node::exec(&lab, board, Start::on(board))).collect();
+    nodes.iter_mut().for_each(Node::wait_ready);
+    let card = guest::card(images(), "aarch64-virt", lab.directory());
+    let boot = boot_files(&card, lab.directory());
+    let machine = Machine {
+        board: "aarch64-virt",
+        card: &card,
+        boot: &boot,
+        number: 0,
+    };
+    let mut guest = Guest::start(&lab, &machine);
+    let ready = guest.wait_ready();
+    let id = guest.id().to_owned();
+    let joined = wait_for_members(&nodes, &[&nodes[0].id, &nodes[1].id, &id]);
+    let alive = heard_alive(&lab, 2, &id[..16]);
+    println!(
+        "power-on to ready {ready:.1?}, in the ring {joined:.1?} later, ssdp:alive heard within \
+         {alive:.1?}; at {}",
+        guest.endpoint()
+    );
+
+    nodes[0].put("from here", "1").expect("it is stored");
+    assert_eq!(guest.get("from here").expect("it is there"), "1");
+    guest.call("put", json!({"key": "from the guest", "value": "2"})).expect("it is stored");
+    assert_eq!(nodes[1].get("from the guest").expect("it is there"), "2");
+
+    let used = guest.shell("free -k | awk '/Mem:/ { print \"used\", $2 - $7 }'");
+    let kib = used.split("used ").nth(1).and_then(|rest| {
+        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u64>().ok()
+    });
+    let bytes = kib.unwrap_or_else(|| panic!("{used}")) << 10;
+    println!("the guest uses {:.1} MB of memory (goal 64)", bytes as f64 / 1e6);
+    assert!(bytes < GUEST_BYTES_MAX, "{bytes} bytes");
+
+    let (udn_before, boot_before) = (udn(&lab, &guest), boot_count(&guest));
+    let mut acknowledged = BTreeMap::new();
+    let puts = guest.endpoint();
+    let stored = lab.board(0).visitor().begin(move || put_until_it_dies(puts));
+    std::thread::sleep(Duration::from_secs(2));
+    guest.cut_power();
+    acknowledged.extend(stored.recv().expect("the writer ends"));
+    assert!(!acknowledged.is_empty(), "something was acknowledged before the cut");
+
+    let mut guest = Guest::start(&lab, &machine);
+    let again = guest.wait_ready();
+    assert_eq!(guest.id(), id, "the same board comes back");
+    wait_for_members(&nodes, &[&nodes[0].id, &nodes[1].id, &id]);
+    for (key, value) in &acknowledged {
+        let read = || guest.get(key).map_err(|error| format!("{key}: {error:?}"));
+        let (got, _) = wait::until("an acknowledged key is read", RING_TIME_MAX, read);
+        assert_eq!(got, *value, "{key}");
+    }
+    assert_eq!(udn(&lab, &guest), udn_before);
+    assert!(boot_count(&guest) > boot_before);
+    println!(
+        "after a power cut ready in {again:.1?}; {} acknowledged keys, all there",
+        acknowledged.len()
+    );
+    guest.cut_power();
+}
+
+/// Puts until the guest answers no more; what was acknowledged.
+fn put_until_it_dies(to: std::net::SocketAddr) -> BTreeMap<String, String> {
+    let mut acknowledged = BTreeMap::new();
+    for number in 0..PUTS {
+        let (key, value) = (format!("put {number}"), "v".repeat(number));
+        let params: Value = json!({"key": key, "value": value});
+        if node::call(to, "put", params).is_err() {
+            break;
+        }
+        acknowledged.insert(key, value);
+    }
+    acknowledged
+}

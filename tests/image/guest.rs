@@ -1,0 +1,242 @@
+//! A machine of QEMU that boots an image, on a tap of the lab's bridge.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::lab::Lab;
+use crate::node::{self, RpcError};
+use crate::wait;
+
+/// Power-on to `ready`: five times the goal of 15 s.
+pub const READY_TIME_MAX: Duration = Duration::from_secs(75);
+/// The size of the card that an image is written to.
+const CARD_BYTES: u64 = 1 << 30;
+
+/// Builds an image and gives the folder it is in; its files are those of `image/build.sh`.
+///
+/// # Panics
+/// When it cannot be built, with what the script said.
+pub fn build(board: &str, options: &[&str], out: &Path) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let start = Instant::now();
+    let output = Command::new(root.join("image/build.sh"))
+        .arg(board)
+        .args(options)
+        .arg("--out")
+        .arg(out)
+        .output()
+        .expect("image/build.sh runs");
+    assert!(
+        output.status.success(),
+        "image/build.sh {board} {options:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    println!("image of {board} built in {:.0?}", start.elapsed());
+}
+
+/// A card, written from an image of that folder.
+pub fn card(images: &Path, board: &str, to: &Path) -> PathBuf {
+    let name = format!("roundel-{board}-{}.img.zst", env!("CARGO_PKG_VERSION"));
+    let card = to.join("card.img");
+    let status = Command::new("zstd")
+        .args(["-q", "-d", "-f", "--sparse", "--long=27"])
+        .arg(images.join(name))
+        .arg("-o")
+        .arg(&card)
+        .status();
+    assert!(status.expect("zstd runs").success(), "the image unpacks");
+    let file = File::options().write(true).open(&card);
+    file.and_then(|file| file.set_len(CARD_BYTES))
+        .expect("there is room");
+    card
+}
+
+/// A machine that runs.
+pub struct Guest<'a> {
+    lab: &'a Lab,
+    number: usize,
+    process: Child,
+    console: PathBuf,
+    started: Instant,
+    /// What it printed when it was ready.
+    ready: Option<(String, SocketAddr)>,
+}
+
+/// A machine to be started.
+pub struct Machine<'a> {
+    /// Its folder below board/qemu.
+    pub board: &'static str,
+    /// Its card.
+    pub card: &'a Path,
+    /// Kernel, initramfs and command line, as the firmware would take them from the card.
+    pub boot: &'a Path,
+    /// Which of the lab's taps; its hardware address follows from it.
+    pub number: usize,
+}
+
+impl Machine<'_> {
+    fn arguments(&self) -> Vec<String> {
+        let boot = |file: &str| self.boot.join(file).display().to_string();
+        let line = fs::read_to_string(self.boot.join("cmdline.txt")).expect("the image has one");
+        let mut arguments = vec![
+            "-nographic".to_owned(),
+            "-no-reboot".to_owned(),
+            "-kernel".to_owned(),
+            boot("vmlinuz"),
+            "-initrd".to_owned(),
+            boot("initrd"),
+            "-append".to_owned(),
+            line.trim().to_owned(),
+        ];
+        let number = self.number;
+        let card = self.card.display();
+        let mac = format!("52:54:00:77:00:{number:02x}");
+        let tap = format!("tap,id=lan,ifname=tap{number},script=no,downscript=no");
+        let drive = format!("if=none,id=card,format=raw,cache=directsync,file={card}");
+        let machine: &[&str] = match self.board {
+            "aarch64-virt" => &["-M", "virt", "-cpu", "cortex-a53", "-smp", "2", "-m", "512"],
+            "armv7-virt" => &["-M", "virt", "-cpu", "cortex-a7", "-smp", "2", "-m", "512"],
+            other => panic!("no machine is known for {other}"),
+        };
+        arguments.extend(machine.iter().map(|&word| word.to_owned()));
+        for pair in [
+            ["-drive", &drive],
+            ["-device", "virtio-blk-device,drive=card"],
+            ["-netdev", &tap],
+            ["-device", &format!("virtio-net-device,netdev=lan,mac={mac}")],
+        ] {
+            arguments.extend(pair.map(ToOwned::to_owned));
+        }
+        arguments
+    }
+}
+
+impl<'a> Guest<'a> {
+    /// Powers it on.
+    pub fn start(lab: &'a Lab, machine: &Machine<'_>) -> Self {
+        let number = machine.number;
+        let tap = format!("tap{number}");
+        // What a machine before it left.
+        lab.hub_ip(&format!(
+            "tuntap add {tap} mode tap\nlink set {tap} master br0\nlink set {tap} up\n"
+        ));
+        let console = lab.directory().join(format!("guest{number}.log"));
+        let program = match machine.board {
+            "armv7-virt" => "qemu-system-arm",
+            _ => "qemu-system-aarch64",
+        };
+        let mut command = Command::new(program);
+        command
+            .args(machine.arguments())
+            .stdin(Stdio::piped())
+            .stdout(File::create(&console).expect("the lab's directory is there"))
+            .stderr(Stdio::inherit());
+        let process = lab.hub().run(move || command.spawn());
+        Guest {
+            lab,
+            number,
+            process: process.unwrap_or_else(|error| panic!("{program} runs ({error})")),
+            console,
+            started: Instant::now(),
+            ready: None,
+        }
+    }
+
+    /// Waits until roundel serves; how long after the power was switched on.
+    pub fn wait_ready(&mut self) -> Duration {
+        let (ready, took) = wait::until("the guest is ready", READY_TIME_MAX, || {
+            let text = self.console();
+            let line = text.lines().find_map(|line| line.split_once("ready name="));
+            let words = line.map(|(_, rest)| rest.split_whitespace().collect::<Vec<_>>());
+            let word = |name: &str| {
+                let words = words.as_ref()?;
+                words.iter().find_map(|word| word.strip_prefix(name))
+            };
+            let http = word("http=http://").and_then(|to| to.parse().ok());
+            let (Some(id), Some(http)) = (word("id="), http) else {
+                let from = text.len().saturating_sub(2_000);
+                return Err(text.get(from..).unwrap_or(&text).to_owned());
+            };
+            Ok((id.to_owned(), http))
+        });
+        self.ready = Some(ready);
+        let _ = took;
+        self.started.elapsed()
+    }
+
+    /// What came over its serial line.
+    pub fn console(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.console).unwrap_or_default()).into_owned()
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.ready.as_ref().expect("it is ready").0
+    }
+
+    /// Where it serves.
+    pub fn endpoint(&self) -> SocketAddr {
+        self.ready.as_ref().expect("it is ready").1
+    }
+
+    /// Calls a method from a board of the lab.
+    ///
+    /// # Errors
+    /// As [`node::call`].
+    pub fn call(&self, method: &str, params: Value) -> Result<Value, RpcError> {
+        let (to, method) = (self.endpoint(), method.to_owned());
+        let agent = self.lab.board(0).agent();
+        agent.run(move || node::call(to, &method, params))
+    }
+
+    /// Reads a value.
+    ///
+    /// # Errors
+    /// As [`Guest::call`].
+    pub fn get(&self, key: &str) -> Result<String, RpcError> {
+        let result = self.call("get", json!({"key": key}))?;
+        Ok(result["value"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Runs a line in the shell of the serial console; what it printed.
+    pub fn shell(&mut self, line: &str) -> String {
+        let before = self.console().len();
+        let input = self.process.stdin.as_mut().expect("it is piped");
+        // The first Enter wakes the shell up; the marks are not in the line itself.
+        write!(input, "\n{line}; echo end''ed\n").expect("it reads");
+        let (output, _) = wait::until("the shell answers", Duration::from_secs(30), || {
+            let text = self.console();
+            let new = text.get(before..).unwrap_or_default();
+            let end = new.rfind("\nended").or_else(|| new.rfind("ended\r"));
+            end.map(|end| new[..end].to_owned())
+                .ok_or_else(|| new.to_owned())
+        });
+        output
+    }
+
+    /// Cuts its power.
+    pub fn cut_power(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        self.lab
+            .hub_ip(&format!("tuntap del tap{} mode tap\n", self.number));
+    }
+}
+
+impl Drop for Guest<'_> {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            let text = self.console();
+            let from = text.len().saturating_sub(4_000);
+            println!("guest {}: {}", self.number, text.get(from..).unwrap_or(&text));
+        }
+    }
+}
