@@ -6,17 +6,20 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::guest::{self, Guest, Machine};
+use crate::guest::{self, Guest, Machine, READY_TIME_MAX};
 use crate::lab::Lab;
 use crate::node::{self, Node, Start};
 use crate::wait;
 
 /// A guest is in a ring within this after it is ready: an emulated machine is slow.
 const RING_TIME_MAX: Duration = Duration::from_secs(60);
+/// Where the guest's address is, as it advertises it: what the DHCP server leases.
+const LEASED: &str = "http://10.77.200.";
 /// Puts during which the power goes.
 const PUTS: usize = 200;
 /// What the running guest may use: five times the goal of 64 MB would be all that many boards have,
@@ -43,9 +46,17 @@ pub fn boot_files(card: &Path, to: &Path) -> PathBuf {
             .args(["-n", "-o", "-i", &card, &format!("::/{file}")])
             .arg(&boot)
             .status();
-        assert!(status.expect("mcopy runs").success(), "{file} is on the card");
+        assert!(
+            status.expect("mcopy runs").success(),
+            "{file} is on the card"
+        );
     }
     boot
+}
+
+/// What an owner writes into `roundel.toml` so that the guest belongs to the lab's boards.
+fn settings() -> String {
+    "cluster = \"lab\"\n".to_owned()
 }
 
 /// A DHCP server beside the bridge; ended when it is dropped.
@@ -57,14 +68,26 @@ impl Dhcp {
         let leases = lab.directory().join("leases");
         let mut command = Command::new("dnsmasq");
         command
-            .args(["--no-daemon", "--conf-file=/dev/null", "--port=0", "--interface=br0"])
-            .args(["--bind-interfaces", "--dhcp-authoritative", "--no-ping", "--user=root"])
+            .args([
+                "--no-daemon",
+                "--conf-file=/dev/null",
+                "--port=0",
+                "--interface=br0",
+            ])
+            .args([
+                "--bind-interfaces",
+                "--dhcp-authoritative",
+                "--no-ping",
+                "--user=root",
+            ])
             .arg("--dhcp-range=10.77.200.1,10.77.200.250,255.255.0.0,1h")
             .arg(format!("--dhcp-leasefile={}", leases.display()))
             .stdout(Stdio::null())
             .stderr(fs::File::create(lab.directory().join("dnsmasq.log")).expect("a file"));
         let child = lab.hub().run(move || command.spawn());
-        Dhcp(child.unwrap_or_else(|error| panic!("dnsmasq runs ({error}); ./tests/run installs it")))
+        Dhcp(
+            child.unwrap_or_else(|error| panic!("dnsmasq runs ({error}); ./tests/run installs it")),
+        )
     }
 }
 
@@ -75,9 +98,8 @@ impl Drop for Dhcp {
     }
 }
 
-/// An advertisement of this id, heard on a board.
-fn heard_alive(lab: &Lab, board: usize, hash: &str) -> Duration {
-    let hash = hash.to_owned();
+/// Listens on a board for the guest's next advertisement: its UDN's id and its BOOTID.UPNP.ORG.
+fn listen_alive(lab: &Lab, board: usize) -> Receiver<Option<(String, u32)>> {
     let address = lab.board(board).address();
     let listen = move || {
         let socket = socket2::Socket::new(
@@ -95,19 +117,22 @@ fn heard_alive(lab: &Lab, board: usize, hash: &str) -> Duration {
         let timeout = Some(Duration::from_millis(500));
         socket.set_read_timeout(timeout).expect("an option");
         let (start, mut bytes) = (Instant::now(), [0; 2_048]);
-        while start.elapsed() < RING_TIME_MAX {
+        while start.elapsed() < READY_TIME_MAX + RING_TIME_MAX {
             let Ok(length) = socket.recv(&mut bytes) else {
                 continue;
             };
             let text = String::from_utf8_lossy(&bytes[..length]).to_lowercase();
-            if text.contains("ssdp:alive") && text.contains(&hash) {
-                return Some(start.elapsed());
+            let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+            let location = field("location:").unwrap_or_default().trim();
+            if !text.contains("ssdp:alive") || !location.starts_with(LEASED) {
+                continue;
             }
+            let boot = field("bootid.upnp.org:").and_then(|boot| boot.trim().parse().ok());
+            return Some((text.clone(), boot.unwrap_or_else(|| panic!("{text}"))));
         }
         None
     };
-    let heard = lab.board(board).visitor().run(listen);
-    heard.expect("the guest's ssdp:alive is heard")
+    lab.board(board).visitor().begin(listen)
 }
 
 /// Every node of this machine sees exactly these boards, all alive.
@@ -132,28 +157,32 @@ fn udn(lab: &Lab, guest: &Guest<'_>) -> String {
     let location = format!("http://{}/description.xml", guest.endpoint());
     let said = lab.board(0).output(
         &installed.display().to_string(),
-        &["--strict", "--device", &location, "call-action", "RoundelBucket/GetState"],
+        &[
+            "--strict",
+            "--device",
+            &location,
+            "call-action",
+            "RoundelBucket/GetState",
+        ],
     );
-    let description = lab
-        .board(0)
-        .output("curl", &["-sS", "-m", "20", &location]);
-    let udn = description.split_once("<UDN>").and_then(|(_, rest)| rest.split_once("</UDN>"));
+    let description = lab.board(0).output("curl", &["-sS", "-m", "20", &location]);
+    let udn = description
+        .split_once("<UDN>")
+        .and_then(|(_, rest)| rest.split_once("</UDN>"));
     let (udn, _) = udn.unwrap_or_else(|| panic!("{description}\n{said}"));
     udn.to_owned()
-}
-
-fn boot_count(guest: &Guest<'_>) -> u64 {
-    let state = guest.call("get_node_state", json!({})).expect("it answers");
-    state["boot"].as_u64().unwrap_or_else(|| panic!("{state}"))
 }
 
 #[test]
 fn the_image_boots_joins_a_ring_and_comes_back_after_a_power_cut() {
     let lab = Lab::new("image", 3);
     let _dhcp = Dhcp::start(&lab);
-    let mut nodes: Vec<Node<'_>> = (0..2).map(|board| Node::exec(&lab, board, Start::on(board))).collect();
+    let mut nodes: Vec<Node<'_>> = (0..2)
+        .map(|board| Node::exec(&lab, board, Start::on(board)))
+        .collect();
     nodes.iter_mut().for_each(Node::wait_ready);
     let card = guest::card(images(), "aarch64-virt", lab.directory());
+    guest::write_boot_file(&card, "roundel.toml", &settings());
     let boot = boot_files(&card, lab.directory());
     let machine = Machine {
         board: "aarch64-virt",
@@ -161,39 +190,57 @@ fn the_image_boots_joins_a_ring_and_comes_back_after_a_power_cut() {
         boot: &boot,
         number: 0,
     };
+    let alive = listen_alive(&lab, 2);
     let mut guest = Guest::start(&lab, &machine);
     let ready = guest.wait_ready();
     let id = guest.id().to_owned();
     let joined = wait_for_members(&nodes, &[&nodes[0].id, &nodes[1].id, &id]);
-    let alive = heard_alive(&lab, 2, &id[..16]);
+    let heard = alive.recv().expect("the listener ends");
+    let (text, boot_before) = heard.expect("the guest's ssdp:alive is heard");
+    assert!(text.contains("uuid:"), "{text}");
     println!(
-        "power-on to ready {ready:.1?}, in the ring {joined:.1?} later, ssdp:alive heard within \
-         {alive:.1?}; at {}",
+        "power-on to ready {ready:.1?}, in the ring {joined:.1?} later; ssdp:alive of boot \
+         {boot_before} was heard; at {}",
         guest.endpoint()
     );
 
     nodes[0].put("from here", "1").expect("it is stored");
     assert_eq!(guest.get("from here").expect("it is there"), "1");
-    guest.call("put", json!({"key": "from the guest", "value": "2"})).expect("it is stored");
+    guest
+        .call("put", json!({"key": "from the guest", "value": "2"}))
+        .expect("it is stored");
     assert_eq!(nodes[1].get("from the guest").expect("it is there"), "2");
 
     let used = guest.shell("free -k | awk '/Mem:/ { print \"used\", $2 - $7 }'");
     let kib = used.split("used ").nth(1).and_then(|rest| {
-        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u64>().ok()
+        rest.split(|c: char| !c.is_ascii_digit())
+            .next()?
+            .parse::<u64>()
+            .ok()
     });
     let bytes = kib.unwrap_or_else(|| panic!("{used}")) << 10;
-    println!("the guest uses {:.1} MB of memory (goal 64)", bytes as f64 / 1e6);
+    println!(
+        "the guest uses {:.1} MB of memory (goal 64)",
+        bytes as f64 / 1e6
+    );
     assert!(bytes < GUEST_BYTES_MAX, "{bytes} bytes");
 
-    let (udn_before, boot_before) = (udn(&lab, &guest), boot_count(&guest));
+    let udn_before = udn(&lab, &guest);
     let mut acknowledged = BTreeMap::new();
     let puts = guest.endpoint();
-    let stored = lab.board(0).visitor().begin(move || put_until_it_dies(puts));
+    let stored = lab
+        .board(0)
+        .visitor()
+        .begin(move || put_until_it_dies(puts));
     std::thread::sleep(Duration::from_secs(2));
     guest.cut_power();
     acknowledged.extend(stored.recv().expect("the writer ends"));
-    assert!(!acknowledged.is_empty(), "something was acknowledged before the cut");
+    assert!(
+        !acknowledged.is_empty(),
+        "something was acknowledged before the cut"
+    );
 
+    let alive = listen_alive(&lab, 2);
     let mut guest = Guest::start(&lab, &machine);
     let again = guest.wait_ready();
     assert_eq!(guest.id(), id, "the same board comes back");
@@ -204,7 +251,9 @@ fn the_image_boots_joins_a_ring_and_comes_back_after_a_power_cut() {
         assert_eq!(got, *value, "{key}");
     }
     assert_eq!(udn(&lab, &guest), udn_before);
-    assert!(boot_count(&guest) > boot_before);
+    let heard = alive.recv().expect("the listener ends");
+    let (_, boot) = heard.expect("it is heard again");
+    assert!(boot > boot_before, "BOOTID {boot} after {boot_before}");
     println!(
         "after a power cut ready in {again:.1?}; {} acknowledged keys, all there",
         acknowledged.len()

@@ -57,6 +57,18 @@ pub fn card(images: &Path, board: &str, to: &Path) -> PathBuf {
     card
 }
 
+/// Lays a file over the boot partition of a card, as its owner would on any computer.
+pub fn write_boot_file(card: &Path, name: &str, text: &str) {
+    let from = card.with_extension(name);
+    fs::write(&from, text).expect("there is room");
+    let status = Command::new("mcopy")
+        .args(["-o", "-i", &format!("{}@@4M", card.display())])
+        .arg(&from)
+        .arg(format!("::/{name}"))
+        .status();
+    assert!(status.expect("mcopy runs").success(), "{name} is written");
+}
+
 /// A machine that runs.
 pub struct Guest<'a> {
     lab: &'a Lab,
@@ -109,7 +121,10 @@ impl Machine<'_> {
             ["-drive", &drive],
             ["-device", "virtio-blk-device,drive=card"],
             ["-netdev", &tap],
-            ["-device", &format!("virtio-net-device,netdev=lan,mac={mac}")],
+            [
+                "-device",
+                &format!("virtio-net-device,netdev=lan,mac={mac}"),
+            ],
         ] {
             arguments.extend(pair.map(ToOwned::to_owned));
         }
@@ -236,7 +251,11 @@ impl Drop for Guest<'_> {
         if std::thread::panicking() {
             let text = self.console();
             let from = text.len().saturating_sub(4_000);
-            println!("guest {}: {}", self.number, text.get(from..).unwrap_or(&text));
+            println!(
+                "guest {}: {}",
+                self.number,
+                text.get(from..).unwrap_or(&text)
+            );
         }
     }
 }

@@ -10,7 +10,10 @@ fn run(script: &str, arguments: &[&str]) -> (Option<i32>, String) {
         .output()
         .expect("the script runs");
     let both = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8_lossy(&both).into_owned())
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&both).into_owned(),
+    )
 }
 
 #[test]
@@ -25,7 +28,10 @@ fn an_unknown_board_is_answered_with_the_boards_there_are() {
 #[test]
 fn wrong_options_are_refused_before_anything_is_built() {
     for (arguments, part) in [
-        (&["rpi4", "--key", "/nowhere"][..], "--key takes new, none or a file"),
+        (
+            &["rpi4", "--key", "/nowhere"][..],
+            "--key takes new, none or a file",
+        ),
         (&["rpi4", "--hostname", "a b"], "a host name has letters"),
         (&["rpi4", "--wifi", "home"], "SSID:PSK-FILE"),
         (&["rpi4", "--wifi", "home:/nowhere"], "/nowhere"),
