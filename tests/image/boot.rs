@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::mpsc::Receiver;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -20,8 +20,10 @@ use crate::wait;
 const RING_TIME_MAX: Duration = Duration::from_secs(60);
 /// Where the guest's address is, as it advertises it: what the DHCP server leases.
 const LEASED: &str = "http://10.77.200.";
-/// Puts during which the power goes.
-const PUTS: usize = 200;
+/// More puts than there is time for: the power goes while they are under way.
+const PUTS: usize = 100_000;
+/// The keys that they are put under in turn.
+const KEYS: usize = 200;
 /// What the running guest may use: five times the goal of 64 MB would be all that many boards have,
 /// so this is asserted at twice.
 const GUEST_BYTES_MAX: u64 = 128 << 20;
@@ -98,8 +100,18 @@ impl Drop for Dhcp {
     }
 }
 
-/// Listens on a board for the guest's next advertisement: its UDN's id and its BOOTID.UPNP.ORG.
-fn listen_alive(lab: &Lab, board: usize) -> Receiver<Option<(String, u32)>> {
+/// Something that goes on in a board's namespace while the test does something else.
+fn beside<T: Send + 'static>(
+    lab: &Lab,
+    board: usize,
+    job: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+    let agent = lab.board(board).visitor();
+    std::thread::spawn(move || agent.run(job))
+}
+
+/// Listens on a board for the guest's next advertisement: its text and its BOOTID.UPNP.ORG.
+fn listen_alive(lab: &Lab, board: usize) -> JoinHandle<Option<(String, u32)>> {
     let address = lab.board(board).address();
     let listen = move || {
         let socket = socket2::Socket::new(
@@ -132,7 +144,7 @@ fn listen_alive(lab: &Lab, board: usize) -> Receiver<Option<(String, u32)>> {
         }
         None
     };
-    lab.board(board).visitor().begin(listen)
+    beside(lab, board, listen)
 }
 
 /// Every node of this machine sees exactly these boards, all alive.
@@ -195,7 +207,7 @@ fn the_image_boots_joins_a_ring_and_comes_back_after_a_power_cut() {
     let ready = guest.wait_ready();
     let id = guest.id().to_owned();
     let joined = wait_for_members(&nodes, &[&nodes[0].id, &nodes[1].id, &id]);
-    let heard = alive.recv().expect("the listener ends");
+    let heard = alive.join().expect("the listener ends");
     let (text, boot_before) = heard.expect("the guest's ssdp:alive is heard");
     assert!(text.contains("uuid:"), "{text}");
     println!(
@@ -228,13 +240,10 @@ fn the_image_boots_joins_a_ring_and_comes_back_after_a_power_cut() {
     let udn_before = udn(&lab, &guest);
     let mut acknowledged = BTreeMap::new();
     let puts = guest.endpoint();
-    let stored = lab
-        .board(0)
-        .visitor()
-        .begin(move || put_until_it_dies(puts));
+    let writer = beside(&lab, 0, move || put_until_it_dies(puts));
     std::thread::sleep(Duration::from_secs(2));
     guest.cut_power();
-    acknowledged.extend(stored.recv().expect("the writer ends"));
+    acknowledged.extend(writer.join().expect("the writer ends"));
     assert!(
         !acknowledged.is_empty(),
         "something was acknowledged before the cut"
@@ -251,7 +260,7 @@ fn the_image_boots_joins_a_ring_and_comes_back_after_a_power_cut() {
         assert_eq!(got, *value, "{key}");
     }
     assert_eq!(udn(&lab, &guest), udn_before);
-    let heard = alive.recv().expect("the listener ends");
+    let heard = alive.join().expect("the listener ends");
     let (_, boot) = heard.expect("it is heard again");
     assert!(boot > boot_before, "BOOTID {boot} after {boot_before}");
     println!(
@@ -265,12 +274,15 @@ fn the_image_boots_joins_a_ring_and_comes_back_after_a_power_cut() {
 fn put_until_it_dies(to: std::net::SocketAddr) -> BTreeMap<String, String> {
     let mut acknowledged = BTreeMap::new();
     for number in 0..PUTS {
-        let (key, value) = (format!("put {number}"), "v".repeat(number));
+        let key = format!("put {}", number % KEYS);
+        let value = format!("{number} {}", "v".repeat(number % KEYS));
         let params: Value = json!({"key": key, "value": value});
         if node::call(to, "put", params).is_err() {
-            break;
+            // Whether this one was stored is not known: its key proves nothing.
+            acknowledged.remove(&key);
+            return acknowledged;
         }
         acknowledged.insert(key, value);
     }
-    acknowledged
+    panic!("the power was to go before {PUTS} puts were done");
 }
