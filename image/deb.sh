@@ -42,6 +42,19 @@ command -v dpkg-deb >/dev/null || fail "dpkg-deb is missing; it is in the packag
 [ -n "$binary" ] || binary=$(image/cross.sh "$architecture")
 [ -r "$binary" ] || fail "the binary $binary cannot be read"
 
+# Runs the binary here, whatever it was built for.
+case $architecture in
+"$(dpkg --print-architecture)") emulator= ;;
+arm64) emulator=qemu-aarch64 ;;
+armhf) emulator=qemu-arm ;;
+amd64) emulator=qemu-x86_64 ;;
+esac
+[ -z "$emulator" ] || command -v $emulator >/dev/null ||
+    fail "$emulator is missing; it is in the package qemu-user"
+run() {
+    $emulator "$binary" "$@"
+}
+
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH TZ=UTC LC_ALL=C
 umask 022
@@ -49,6 +62,15 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 tree=target/image/work/deb-$architecture
 rm -rf "$tree"
 install -D -m 755 "$binary" "$tree/usr/bin/roundel"
+# The program itself has its manual pages and completions.
+pages=$tree/usr/share/man/man1
+mkdir -p "$pages" "$tree/usr/share/bash-completion/completions" "$tree/usr/share/zsh/vendor-completions" \
+    "$tree/usr/share/fish/vendor_completions.d"
+run man --out "$pages" 2>/dev/null
+gzip -9 -n "$pages"/*
+run completions bash >"$tree/usr/share/bash-completion/completions/roundel"
+run completions zsh >"$tree/usr/share/zsh/vendor-completions/_roundel"
+run completions fish >"$tree/usr/share/fish/vendor_completions.d/roundel.fish"
 install -D -m 644 board/common/systemd/roundel.service "$tree/lib/systemd/system/roundel.service"
 for rule in udev/*.rules; do
     [ ! -e "$rule" ] || install -D -m 644 "$rule" "$tree/lib/udev/rules.d/$(basename "$rule")"

@@ -91,4 +91,6 @@ assert {part["name"] for part in parts} >= {"busybox-static", "udev", "tokio"}
 assert all(part["version"] for part in parts)
 PYTHON
 echo "$release"
+# A squashfs says how long it is in its superblock.
+echo "root: $(od -An -v -tu8 -j 40 -N 8 "$work/root" | tr -d ' ') bytes"
 echo "$name: checks"

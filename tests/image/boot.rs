@@ -28,13 +28,12 @@ const KEYS: usize = 200;
 /// so this is asserted at twice.
 const GUEST_BYTES_MAX: u64 = 128 << 20;
 
-/// The image of the machine that every run boots, built once.
-fn images() -> &'static Path {
-    static IMAGES: OnceLock<PathBuf> = OnceLock::new();
-    IMAGES.get_or_init(|| {
+/// The image of the machine that every run boots, built once and without a key.
+fn image() -> &'static Path {
+    static IMAGE: OnceLock<PathBuf> = OnceLock::new();
+    IMAGE.get_or_init(|| {
         let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/image/none");
-        guest::build("aarch64-virt", &[], &out);
-        out
+        guest::build("aarch64-virt", &[], &out)
     })
 }
 
@@ -186,6 +185,26 @@ fn udn(lab: &Lab, guest: &Guest<'_>) -> String {
 }
 
 #[test]
+fn an_image_verifies_is_small_and_is_built_the_same_again() {
+    let said = guest::verify(image());
+    println!("{said}");
+    let root = said
+        .split_once("root: ")
+        .and_then(|(_, rest)| rest.split_once(" bytes"));
+    let root: u64 = root
+        .and_then(|(bytes, _)| bytes.parse().ok())
+        .unwrap_or_else(|| panic!("{said}"));
+    assert!(root <= 16_000_000, "the root has {root} bytes");
+    let bytes = fs::metadata(image()).expect("it is there").len();
+    println!("image: {:.1} MB (goal 40)", bytes as f64 / 1e6);
+    assert!(bytes <= 40_000_000, "{bytes} bytes");
+    let out = tempfile::tempdir().expect("a directory");
+    let again = guest::build("aarch64-virt", &[], out.path());
+    let same = fs::read(image()).expect("it is there") == fs::read(again).expect("it is there");
+    assert!(same, "two images of one commit differ");
+}
+
+#[test]
 fn the_image_boots_joins_a_ring_and_comes_back_after_a_power_cut() {
     let lab = Lab::new("image", 3);
     let _dhcp = Dhcp::start(&lab);
@@ -193,7 +212,7 @@ fn the_image_boots_joins_a_ring_and_comes_back_after_a_power_cut() {
         .map(|board| Node::exec(&lab, board, Start::on(board)))
         .collect();
     nodes.iter_mut().for_each(Node::wait_ready);
-    let card = guest::card(images(), "aarch64-virt", lab.directory());
+    let card = guest::card(image(), lab.directory());
     guest::write_boot_file(&card, "roundel.toml", &settings());
     let boot = boot_files(&card, lab.directory());
     let machine = Machine {

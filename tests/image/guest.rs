@@ -1,10 +1,12 @@
 //! A machine of QEMU that boots an image, on a tap of the lab's bridge.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -18,35 +20,73 @@ pub const READY_TIME_MAX: Duration = Duration::from_secs(75);
 /// The size of the card that an image is written to.
 const CARD_BYTES: u64 = 1 << 30;
 
-/// Builds an image and gives the folder it is in; its files are those of `image/build.sh`.
-///
-/// # Panics
-/// When it cannot be built, with what the script said.
-pub fn build(board: &str, options: &[&str], out: &Path) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let start = Instant::now();
-    let output = Command::new(root.join("image/build.sh"))
-        .arg(board)
-        .args(options)
-        .arg("--out")
-        .arg(out)
-        .output()
-        .expect("image/build.sh runs");
-    assert!(
-        output.status.success(),
-        "image/build.sh {board} {options:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    println!("image of {board} built in {:.0?}", start.elapsed());
+/// Whether every machine is to boot, and every architecture to be built.
+pub fn all() -> bool {
+    std::env::var_os("ROUNDEL_LONG").is_some()
 }
 
-/// A card, written from an image of that folder.
-pub fn card(images: &Path, board: &str, to: &Path) -> PathBuf {
-    let name = format!("roundel-{board}-{}.img.zst", env!("CARGO_PKG_VERSION"));
+/// Runs a script of `image/`; what it printed.
+///
+/// # Panics
+/// When it fails, with what it said.
+fn script<T: AsRef<OsStr>>(name: &str, arguments: &[T]) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new(root.join("image").join(name))
+        .args(arguments)
+        .output()
+        .expect("the script runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "image/{name}: {said}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Scripts end with the path of what they made.
+fn last(printed: &str) -> &str {
+    printed.lines().last().unwrap_or_default()
+}
+
+/// What `image/cross.sh` builds; it is quick when that is there.
+pub fn cross(arguments: &[&str]) -> PathBuf {
+    // Tests of several threads do not build the same thing at once.
+    static BUILDS: Mutex<()> = Mutex::new(());
+    let _one = BUILDS.lock().unwrap_or_else(PoisonError::into_inner);
+    let start = Instant::now();
+    let built = script("cross.sh", arguments);
+    println!("{arguments:?} built in {:.0?}", start.elapsed());
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(last(&built))
+}
+
+/// The static binary of an architecture.
+pub fn binary(architecture: &str) -> PathBuf {
+    cross(&[architecture])
+}
+
+/// Builds an image and gives its path; the files beside it are those of `image/build.sh`.
+pub fn build(board: &str, options: &[&str], out: &Path) -> PathBuf {
+    let binary = binary(match board {
+        "armv7-virt" | "rpi2" => "armv7",
+        _ => "aarch64",
+    });
+    let start = Instant::now();
+    let mut arguments: Vec<&OsStr> = vec![board.as_ref(), "--binary".as_ref(), binary.as_ref()];
+    arguments.extend(options.iter().map(OsStr::new));
+    arguments.extend(["--out".as_ref(), out.as_os_str()]);
+    let image = script("build.sh", &arguments);
+    println!("image of {board} built in {:.0?}", start.elapsed());
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(last(&image))
+}
+
+/// Checks an image as its owner would; what the check printed.
+pub fn verify(image: &Path) -> String {
+    script("verify.sh", &[image])
+}
+
+/// A card, written from an image.
+pub fn card(image: &Path, to: &Path) -> PathBuf {
     let card = to.join("card.img");
     let status = Command::new("zstd")
         .args(["-q", "-d", "-f", "--sparse", "--long=27"])
-        .arg(images.join(name))
+        .arg(image)
         .arg("-o")
         .arg(&card)
         .status();

@@ -16,10 +16,12 @@ mod netns;
 #[path = "../lan/node.rs"]
 #[allow(dead_code)]
 mod node;
+mod package;
 mod script;
 #[path = "../lan/switch.rs"]
 #[allow(dead_code)]
 mod switch;
+mod unit;
 #[path = "../lan/wait.rs"]
 #[allow(dead_code)]
 mod wait;
