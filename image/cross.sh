@@ -72,6 +72,8 @@ if [ -n "$tests" ]; then
         --target "$triple" --profile board >&2
     ls -t "$CARGO_TARGET_DIR/$triple/board/deps"/roundel-* | grep -v '\.d$' | head -1
 else
+    # A panic ends the program and nothing has symbols: tables to unwind by are a tenth of it for naught.
+    export RUSTFLAGS="$RUSTFLAGS -C force-unwind-tables=no"
     cargo zigbuild --locked --bin roundel -Z build-std=std,panic_abort --target "$triple" \
         --profile board >&2
     echo "target/cross/$triple/board/roundel"

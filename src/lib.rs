@@ -119,7 +119,8 @@
 //!            terminal/ (top and shell on a pseudo-terminal)
 //!            scale/ (rings of thousands, mode partial)  lan/ (real boards in namespaces)
 //!            sim/ (the seeded simulator)  disk/ (real boards on media that fail)
-//!            browser/ (the page in chromium)
+//!            browser/ (the page in chromium)  image/ (the appliance in QEMU)
+//! board/     what each board's image is made of     image/   scripts that make it
 //! ```
 //!
 //! Where to begin: [`base::call`] (what can be asked), [`proto::board`] (its header tells a board's

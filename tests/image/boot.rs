@@ -17,7 +17,7 @@ use crate::node::{self, Node, Start};
 use crate::wait;
 
 /// A guest is in a ring within this after it is ready: an emulated machine is slow.
-const RING_TIME_MAX: Duration = Duration::from_secs(60);
+pub const RING_TIME_MAX: Duration = Duration::from_secs(60);
 /// Where the guest's address is, as it advertises it: what the DHCP server leases.
 const LEASED: &str = "http://10.77.200.";
 /// More puts than there is time for: the power goes while they are under way.

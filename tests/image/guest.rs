@@ -1,5 +1,6 @@
 //! A machine of QEMU that boots an image, on a tap of the lab's bridge.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
@@ -45,15 +46,20 @@ fn last(printed: &str) -> &str {
     printed.lines().last().unwrap_or_default()
 }
 
-/// What `image/cross.sh` builds; it is quick when that is there.
+/// What `image/cross.sh` builds; once for each architecture.
 pub fn cross(arguments: &[&str]) -> PathBuf {
-    // Tests of several threads do not build the same thing at once.
-    static BUILDS: Mutex<()> = Mutex::new(());
-    let _one = BUILDS.lock().unwrap_or_else(PoisonError::into_inner);
-    let start = Instant::now();
-    let built = script("cross.sh", arguments);
-    println!("{arguments:?} built in {:.0?}", start.elapsed());
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(last(&built))
+    static BUILT: Mutex<BTreeMap<String, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let build = || {
+        let start = Instant::now();
+        let printed = script("cross.sh", arguments);
+        println!("{arguments:?} built in {:.0?}", start.elapsed());
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(last(&printed))
+    };
+    built
+        .entry(arguments.join(" "))
+        .or_insert_with(build)
+        .clone()
 }
 
 /// The static binary of an architecture.

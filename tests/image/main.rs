@@ -2,6 +2,7 @@
 //! Needs root. `./tests/run` installs QEMU and what builds the image; the first test that boots one
 //! builds it (`image/build.sh`). One machine boots in the usual run, all of them with ROUNDEL_LONG.
 
+mod alone;
 mod boot;
 mod guest;
 #[path = "../lan/http.rs"]
