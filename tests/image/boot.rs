@@ -65,7 +65,7 @@ struct Dhcp(Child);
 
 impl Dhcp {
     fn start(lab: &Lab) -> Self {
-        lab.hub_ip("addr add 10.77.255.1/16 dev br0\n");
+        guest::hub_ip(lab, "addr add 10.77.255.1/16 dev br0\n");
         let leases = lab.directory().join("leases");
         let mut command = Command::new("dnsmasq");
         command
@@ -184,6 +184,33 @@ fn udn(lab: &Lab, guest: &Guest<'_>) -> String {
     udn.to_owned()
 }
 
+/// What is put at a node is read at the guest, and the other way round.
+fn both_ways(nodes: &[Node<'_>], guest: &Guest<'_>) {
+    nodes[0].put("from here", "1").expect("it is stored");
+    assert_eq!(guest.get("from here").expect("it is there"), "1");
+    guest
+        .call("put", json!({"key": "from the guest", "value": "2"}))
+        .expect("it is stored");
+    assert_eq!(nodes[1].get("from the guest").expect("it is there"), "2");
+}
+
+/// What the guest uses in all.
+fn memory(guest: &mut Guest<'_>) {
+    let used = guest.shell("free -k | awk '/Mem:/ { print \"used\", $2 - $7 }'");
+    let kib = used.split("used ").nth(1).and_then(|rest| {
+        rest.split(|c: char| !c.is_ascii_digit())
+            .next()?
+            .parse::<u64>()
+            .ok()
+    });
+    let bytes = kib.unwrap_or_else(|| panic!("{used}")) << 10;
+    println!(
+        "the guest uses {:.1} MB of memory (goal 64)",
+        bytes as f64 / 1e6
+    );
+    assert!(bytes < GUEST_BYTES_MAX, "{bytes} bytes");
+}
+
 #[test]
 fn an_image_verifies_is_small_and_is_built_the_same_again() {
     let said = guest::verify(image());
@@ -235,27 +262,8 @@ fn the_image_boots_joins_a_ring_and_comes_back_after_a_power_cut() {
         guest.endpoint()
     );
 
-    nodes[0].put("from here", "1").expect("it is stored");
-    assert_eq!(guest.get("from here").expect("it is there"), "1");
-    guest
-        .call("put", json!({"key": "from the guest", "value": "2"}))
-        .expect("it is stored");
-    assert_eq!(nodes[1].get("from the guest").expect("it is there"), "2");
-
-    let used = guest.shell("free -k | awk '/Mem:/ { print \"used\", $2 - $7 }'");
-    let kib = used.split("used ").nth(1).and_then(|rest| {
-        rest.split(|c: char| !c.is_ascii_digit())
-            .next()?
-            .parse::<u64>()
-            .ok()
-    });
-    let bytes = kib.unwrap_or_else(|| panic!("{used}")) << 10;
-    println!(
-        "the guest uses {:.1} MB of memory (goal 64)",
-        bytes as f64 / 1e6
-    );
-    assert!(bytes < GUEST_BYTES_MAX, "{bytes} bytes");
-
+    both_ways(&nodes, &guest);
+    memory(&mut guest);
     let udn_before = udn(&lab, &guest);
     let mut acknowledged = BTreeMap::new();
     let puts = guest.endpoint();

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::lab::Lab;
+use crate::netns;
 use crate::node::{self, RpcError};
 use crate::wait;
 
@@ -65,6 +66,12 @@ pub fn cross(arguments: &[&str]) -> PathBuf {
 /// The static binary of an architecture.
 pub fn binary(architecture: &str) -> PathBuf {
     cross(&[architecture])
+}
+
+/// Runs `ip` beside the lab's bridge.
+pub fn hub_ip(lab: &Lab, lines: &str) {
+    let lines = lines.to_owned();
+    lab.hub().run(move || netns::ip(None, &lines));
 }
 
 /// Builds an image and gives its path; the files beside it are those of `image/build.sh`.
@@ -184,9 +191,10 @@ impl<'a> Guest<'a> {
         let number = machine.number;
         let tap = format!("tap{number}");
         // What a machine before it left.
-        lab.hub_ip(&format!(
-            "tuntap add {tap} mode tap\nlink set {tap} master br0\nlink set {tap} up\n"
-        ));
+        hub_ip(
+            lab,
+            &format!("tuntap add {tap} mode tap\nlink set {tap} master br0\nlink set {tap} up\n"),
+        );
         let console = lab.directory().join(format!("guest{number}.log"));
         let program = match machine.board {
             "armv7-virt" => "qemu-system-arm",
@@ -285,8 +293,10 @@ impl<'a> Guest<'a> {
     pub fn cut_power(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
-        self.lab
-            .hub_ip(&format!("tuntap del tap{} mode tap\n", self.number));
+        hub_ip(
+            self.lab,
+            &format!("tuntap del tap{} mode tap\n", self.number),
+        );
     }
 }
 

@@ -199,11 +199,6 @@ impl Lab {
         &self.hub_agent
     }
 
-    /// Runs `ip` beside the bridge.
-    pub fn hub_ip(&self, lines: &str) {
-        netns::ip(Some(&self.hub), lines);
-    }
-
     /// A board.
     pub fn board(&self, board: usize) -> &Board {
         &self.boards[board]
