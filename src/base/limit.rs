@@ -344,3 +344,12 @@ pub const FREE_BYTES_MEMORY_MIN: u64 = 2 * 1_024 * 1_024;
 pub const MEMORY_DIRECTORY_BYTES_MIN: u64 = 16 * 1_024 * 1_024;
 /// Batches, and loads, that wait for the store before more are refused: an operation has a few.
 pub const STORE_QUEUE_MAX: usize = 4 * OPERATIONS_MAX;
+
+/// Problems of a start that are told; more are counted with the last.
+pub const PROBLEMS_MAX: usize = 32;
+/// Problems of one configuration file before none of it is used.
+pub const CONFIG_PROBLEMS_MAX: usize = 16;
+/// Characters of each part of a problem.
+pub const PROBLEM_CHARS_MAX: usize = 400;
+/// Bytes that are read of the file of problems that start scripts write.
+pub const PROBLEM_FILE_BYTES_MAX: u64 = 64 * 1_024;

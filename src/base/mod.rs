@@ -16,6 +16,7 @@ pub mod limit;
 pub mod member;
 pub mod owner;
 pub mod pointer;
+pub mod problem;
 pub mod rng;
 pub mod store;
 pub mod time;

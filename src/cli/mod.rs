@@ -46,6 +46,7 @@ pub mod status;
 pub mod target;
 pub mod terminal;
 pub mod tls;
+mod tolerant;
 pub mod top;
 pub mod value;
 

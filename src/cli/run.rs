@@ -1,10 +1,10 @@
 //! `roundel run`: reads the configuration, starts the log and hands over to the node.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::failure::{Failure, Kind};
-use super::log;
+use super::{log, tolerant};
 use crate::base::endpoint::Name;
 use crate::base::member::RingMode;
 use crate::config::{Config, File, Overrides};
@@ -49,6 +49,13 @@ pub struct Args {
     /// Delay replies by an exponentially distributed time with this mean, to try slow networks.
     #[arg(long, value_name = "MS")]
     reply_delay_mean_ms: Option<u64>,
+    /// Start even if the configuration or the key file cannot be used: with what can be, never more
+    /// open than they might have said; the problems are in `roundel status`.
+    #[arg(long, requires = "data")]
+    tolerant: bool,
+    /// Show what start scripts wrote to this file, a problem a line, among the problems.
+    #[arg(long, value_name = "FILE", requires = "tolerant")]
+    problems: Option<PathBuf>,
     /// Stop when standard input closes: the demo's boards do not outlive it.
     #[arg(long, hide = true)]
     stop_with_stdin: bool,
@@ -60,8 +67,14 @@ pub struct Args {
 /// [`Failure`] of usage for a configuration that is refused; the node's own failures.
 pub fn run(args: Args) -> Result<(), Failure> {
     let stop_with_stdin = args.stop_with_stdin;
-    let config = configure(args)?;
-    log::start(&config.log)?;
+    let mut config = configure(args)?;
+    match log::start(&config.log) {
+        Err(failure) if config.tolerant && config.log.file.is_some() => {
+            tolerant::without_log(&mut config, &failure);
+            log::start(&config.log)?;
+        }
+        started => started?,
+    }
     if stop_with_stdin {
         std::thread::spawn(stop_when_stdin_closes);
     }
@@ -78,10 +91,6 @@ fn stop_when_stdin_closes() {
 }
 
 fn configure(args: Args) -> Result<Config, Failure> {
-    let (file, called) = match &args.config {
-        None => (File::default(), "the command line".to_owned()),
-        Some(path) => (read(path)?, path.display().to_string()),
-    };
     let default = match &args.data {
         Some(data) => Some(data.clone()),
         None => data_default(),
@@ -96,7 +105,17 @@ fn configure(args: Args) -> Result<Config, Failure> {
         ring_mode: args.ring_mode.as_deref().and_then(RingMode::from_word),
         reply_delay_mean_ms: args.reply_delay_mean_ms,
     };
-    let config = Config::check(&file, flags, default.unwrap_or_default())
+    let default = default.unwrap_or_default();
+    if args.tolerant {
+        let file = args.config.as_deref();
+        return tolerant::configure(file, args.problems.as_deref(), (flags, default))
+            .map_err(|error| Failure::usage(format!("the command line: {error}"), NEXT_OF_CONFIG));
+    }
+    let (file, called) = match &args.config {
+        None => (File::default(), "the command line".to_owned()),
+        Some(path) => (read(path)?, path.display().to_string()),
+    };
+    let config = Config::check(&file, flags, default)
         .map_err(|error| Failure::usage(format!("{called}: {error}"), NEXT_OF_CONFIG))?;
     if config.data.as_os_str().is_empty() {
         return Err(Failure::usage(
@@ -109,19 +128,27 @@ fn configure(args: Args) -> Result<Config, Failure> {
 
 const NEXT_OF_CONFIG: &str = "correct it and start again; nothing was changed";
 
-fn read(path: &PathBuf) -> Result<File, Failure> {
-    use std::io::Read;
-    let mut text = String::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(CONFIG_BYTES_MAX).read_to_string(&mut text))
-        .map_err(|error| {
-            Failure::usage(
-                format!("{} cannot be read: {error}", path.display()),
-                "check the path; without --config every setting has a default",
-            )
-        })?;
+fn read(path: &Path) -> Result<File, Failure> {
+    let text = text_of(path).map_err(|error| {
+        Failure::usage(
+            format!("{} cannot be read: {error}", path.display()),
+            "check the path; without --config every setting has a default",
+        )
+    })?;
     File::parse(&text)
         .map_err(|error| Failure::usage(format!("{}, {error}", path.display()), NEXT_OF_CONFIG))
+}
+
+/// The text of a configuration file.
+///
+/// # Errors
+/// The system's; `InvalidData` for what is no text.
+pub(super) fn text_of(path: &Path) -> std::io::Result<String> {
+    use std::io::Read;
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    file.take(CONFIG_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// The system's data directory if it is ours to write, else the user's.

@@ -237,7 +237,8 @@ fn full_name(section: &str, name: &str) -> String {
     }
 }
 
-fn line_of(text: &str, byte: usize) -> usize {
+/// The line a byte is on, counted from 1.
+pub(super) fn line_of(text: &str, byte: usize) -> usize {
     text.as_bytes()[..byte.min(text.len())]
         .iter()
         .filter(|byte| **byte == b'\n')

@@ -7,10 +7,12 @@
 use std::fmt;
 
 pub mod file;
+pub mod salvage;
 pub mod spoken;
 pub mod valid;
 
 pub use file::File;
+pub use salvage::Salvage;
 pub use spoken::spoken_name;
 pub use valid::{Config, LogConfig, LogFormat, OnTerminate, Overrides, SsdpConfig, Structure};
 
@@ -55,37 +57,45 @@ pub enum ConfigError {
     },
 }
 
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let line = match self {
+impl ConfigError {
+    /// The line of the file, counted from 1; 0: it came from elsewhere, or is unknown.
+    pub fn line(&self) -> usize {
+        match self {
             ConfigError::Syntax { line, .. }
             | ConfigError::UnknownKey { line, .. }
             | ConfigError::Twice { line, .. }
             | ConfigError::Value { line, .. } => *line,
-        };
-        if line > 0 {
-            write!(f, "line {line}: ")?;
         }
+    }
+
+    /// What is wrong, without the line.
+    pub fn reason(&self) -> String {
         match self {
             ConfigError::Syntax { message, .. } => {
-                write!(f, "this is not TOML: {}", message.trim_end())
+                format!("this is not TOML: {}", message.trim_end())
             }
             ConfigError::UnknownKey { key, nearest, .. } => match nearest {
-                Some(nearest) => write!(f, "'{key}' is not a setting; did you mean '{nearest}'?"),
-                None => write!(
-                    f,
-                    "'{key}' is not a setting; remove it (the README lists them all)"
-                ),
+                Some(nearest) => format!("'{key}' is not a setting; did you mean '{nearest}'?"),
+                None => {
+                    format!("'{key}' is not a setting; remove it (the README lists them all)")
+                }
             },
             ConfigError::Twice { key, alias, .. } => {
-                write!(f, "'{key}' and '{alias}' are one setting; keep one of them")
+                format!("'{key}' and '{alias}' are one setting; keep one of them")
             }
             ConfigError::Value {
                 key, got, expected, ..
-            } => {
-                write!(f, "{key} = {got} is not possible; {key} takes {expected}")
-            }
+            } => format!("{key} = {got} is not possible; {key} takes {expected}"),
         }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line() > 0 {
+            write!(f, "line {}: ", self.line())?;
+        }
+        f.write_str(&self.reason())
     }
 }
 

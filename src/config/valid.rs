@@ -16,6 +16,7 @@ use crate::base::access::Scope;
 use crate::base::endpoint::Name;
 use crate::base::limit;
 use crate::base::member::RingMode;
+use crate::base::problem::Problem;
 
 /// The port when none is set; the next free one when it is taken.
 pub const PORT_DEFAULT: u16 = 38_400;
@@ -81,6 +82,12 @@ pub struct Config {
     pub ssdp: SsdpConfig,
     /// Logs.
     pub log: LogConfig,
+    /// A key that cannot be used does not stop the start.
+    pub tolerant: bool,
+    /// Without any key it opens the pairing window; else it draws a key that nobody else gets.
+    pub pairs: bool,
+    /// What is wrong with what this was made of; only with `tolerant`.
+    pub problems: Vec<Problem>,
 }
 
 /// How a board finds others over SSDP.
@@ -197,6 +204,9 @@ impl Config {
                 format: LogFormat::Text,
                 file: None,
             },
+            tolerant: false,
+            pairs: true,
+            problems: Vec::new(),
         }
     }
 

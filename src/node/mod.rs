@@ -245,10 +245,12 @@ struct Node {
 
 impl Node {
     // Long function: it is the composition, a line for each part, in the order of their start.
-    async fn start(config: Config) -> Result<(), RunError> {
+    async fn start(mut config: Config) -> Result<(), RunError> {
         telemetry::install();
         let signals = Signals::new()?;
         let start = Start::new(&config)?;
+        config.problems.extend_from_slice(&start.problems);
+        start::tell(&config.problems);
         if let Err(error) = privilege::raise_files() {
             tracing::warn!(%error, "the limit of open files cannot be raised");
         }
@@ -667,6 +669,7 @@ fn facts(
         boot: who.counters.boot,
         config: RawValue::from_string(config.to_json().to_string())
             .expect("a configuration is written as JSON"),
+        problems: config.problems.as_slice().into(),
         hosts: config.hosts.clone(),
         description_xml: Arc::new(move |_| description.clone()),
         config_id: who.description.config_id,

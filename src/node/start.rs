@@ -3,9 +3,11 @@
 //! A directory whose medium cannot be written is replaced by one in memory, and the board keeps no
 //! copies.
 
+use std::io::Write;
 use std::path::Path;
 
 use super::{RunError, access, system};
+use crate::base::problem::Problem;
 use crate::config::Config;
 use crate::proto::keyring::Origin;
 use crate::runtime::counters::{self, Counters};
@@ -23,6 +25,8 @@ pub(super) struct Start {
     pub(super) document: Vec<u8>,
     pub(super) counters: Counters,
     pub(super) keys: Origin,
+    /// What is wrong with the keys though the board starts.
+    pub(super) problems: Vec<Problem>,
     /// Why the directory is one in memory; none: it is the one that was configured.
     pub(super) diskless: Option<String>,
 }
@@ -31,7 +35,7 @@ impl Start {
     /// In the data directory; in memory where its medium cannot be written. Nothing is written to
     /// that medium from then on.
     pub(super) fn new(config: &Config) -> Result<Start, RunError> {
-        let cause = match Start::within(&config.data, config) {
+        let cause = match Start::within(&config.data, config, config.pairs) {
             Err(cause) if cause.is_of_medium() => cause,
             other => return other,
         };
@@ -43,7 +47,9 @@ impl Start {
                 return Err(RunError::NoMemory { cause, source });
             }
         };
-        let start = Start::within(&memory, config).map_err(|error| match error {
+        // The key that a tolerant board cannot read may be on the medium.
+        let pairs = config.pairs && !config.tolerant;
+        let start = Start::within(&memory, config, pairs).map_err(|error| match error {
             RunError::DataDir(DataDirError::InUse(_)) => {
                 DataDirError::InUse(config.data.clone()).into()
             }
@@ -70,7 +76,7 @@ impl Start {
         }
     }
 
-    fn within(path: &Path, config: &Config) -> Result<Start, RunError> {
+    fn within(path: &Path, config: &Config, pairs: bool) -> Result<Start, RunError> {
         let directory = DataDir::lock(path)?;
         let mut first = false;
         let fresh = Identity::generate().map_err(|_| RunError::NoEntropy)?;
@@ -89,13 +95,31 @@ impl Start {
                 "the counters file was lost; counting goes on well above any past start"
             );
         }
+        let (keys, problems) = access::origin(&directory, config, pairs)?;
         Ok(Start {
-            keys: access::origin(&directory, config)?,
+            keys,
+            problems,
             directory,
             identity,
             document,
             counters: start.counters,
             diskless: None,
         })
+    }
+}
+
+/// Says what is wrong though the board starts: in the log, and on the console before the `ready`
+/// line.
+pub(super) fn tell(problems: &[Problem]) {
+    for problem in problems {
+        tracing::warn!(
+            file = problem.file.as_deref(),
+            line = problem.line,
+            reason = %problem.reason,
+            remedy = %problem.remedy,
+            "a problem at the start"
+        );
+        // A closed standard output is nobody's loss.
+        let _ = writeln!(std::io::stdout(), "problem {problem}");
     }
 }

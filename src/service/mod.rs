@@ -44,6 +44,7 @@ pub use failure::Failure;
 use crate::base::call::{Call, CallError, Overview, Reply};
 use crate::base::endpoint::{Name, SocketAddr};
 use crate::base::id::Id;
+use crate::base::problem::Problem;
 use crate::base::rng::{Rng, seeded};
 use crate::proto::clock::lamport::Lamport;
 use crate::proto::gena::{Ask, Granted, Refused};
@@ -95,6 +96,8 @@ pub struct Facts {
     pub boot: u64,
     /// The configuration, for get_node_config; holds no secret.
     pub config: Box<RawValue>,
+    /// What was wrong at its start, and is until the next.
+    pub problems: Arc<[Problem]>,
     /// Host names a client may use besides our addresses, `localhost` and `*.local`.
     pub hosts: Vec<String>,
     /// `/description.xml`.

@@ -397,6 +397,7 @@ pub fn alone(setup: Setup, at: SocketAddr) -> Alone {
         cluster_name: "home".parse().unwrap(),
         boot: 4,
         config: RawValue::from_string(r#"{"cluster":"home"}"#.into()).unwrap(),
+        problems: Arc::default(),
         hosts: vec!["boards.example".into()],
         description_xml: Arc::new(|local| Bytes::from(format!("<root>{local}</root>"))),
         config_id: Default::default(),

@@ -60,6 +60,9 @@ pub struct Origin {
     pub given: Option<ClusterKey>,
     /// What is left of the pairing window.
     pub window: Duration,
+    /// A key was meant to be there and cannot be read. Without another the board draws one that no
+    /// other gets; whatever it has, it keeps none, so that the file counts once it is mended.
+    pub withheld: bool,
 }
 
 /// How a board came to be at the other end of a link.
@@ -122,6 +125,7 @@ pub struct Asking {
 #[derive(Debug)]
 pub struct Keys {
     open: bool,
+    withheld: bool,
     keyring: Keyring,
     confirmed: bool,
     window_until: Time,
@@ -147,6 +151,7 @@ impl Keys {
             kept,
             given,
             window,
+            withheld,
         } = origin;
         let before = kept.clone();
         let kept = match (open, kept, given) {
@@ -159,12 +164,14 @@ impl Keys {
             (false, Some(kept), None) => kept,
             (false, None, None) => Kept {
                 keyring: Keyring::new(ClusterKey::new(0, drawn[0])),
-                confirmed: false,
+                // Whoever's key is withheld trusts nobody instead of everybody.
+                confirmed: withheld,
                 revoked: vec![],
             },
         };
         Keys {
             open,
+            withheld,
             unkept: !open && before.as_ref() != Some(&kept),
             keyring: kept.keyring,
             confirmed: kept.confirmed,
@@ -483,7 +490,7 @@ impl Keys {
 
     /// Something is to be kept that [`Keys::poll_kept`] has not told yet.
     pub fn is_unkept(&self) -> bool {
-        self.unkept
+        self.unkept && !self.withheld
     }
 
     /// What is to be kept could not be: [`Keys::poll_kept`] tells it once more.
@@ -493,7 +500,7 @@ impl Keys {
 
     /// What is to be kept, if it has changed.
     pub fn poll_kept(&mut self) -> Option<Kept> {
-        std::mem::take(&mut self.unkept).then(|| self.kept())
+        (std::mem::take(&mut self.unkept) && !self.withheld).then(|| self.kept())
     }
 
     /// What a file is to hold.

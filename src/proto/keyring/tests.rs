@@ -44,3 +44,25 @@ fn a_window_link_made_before_the_owner_confirmed_changes_nothing_after() {
     let taken = keys.take(Time::ZERO, &offer, Admission::Member, false);
     assert!(taken.is_some_and(|taken| taken.is_news));
 }
+
+#[test]
+fn a_withheld_key_lets_nobody_in_and_is_never_kept() {
+    let origin = |given| Origin {
+        given,
+        withheld: true,
+        ..Origin::default()
+    };
+    let drawn = [[3; 32], [4; 32]];
+    let mut keys = Keys::new(origin(None), Time::ZERO, drawn);
+    assert!(keys.is_confirmed() && !keys.is_open());
+    assert_eq!(keys.door(Time::ZERO, true), crate::wire::peer::Door::Shut);
+    assert!(!keys.is_unkept() && keys.poll_kept().is_none());
+    keys.begin([5; 32], None);
+    assert!(keys.advance(Time::ZERO));
+    assert!(!keys.is_unkept() && keys.poll_kept().is_none());
+    // Nor is one from a file, beside what cannot be read.
+    let given = ClusterKey::new(7, [9; 32]);
+    let mut keys = Keys::new(origin(Some(given.clone())), Time::ZERO, drawn);
+    assert_eq!(keys.keyring().current, given);
+    assert!(keys.poll_kept().is_none());
+}

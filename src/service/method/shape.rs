@@ -2,6 +2,7 @@
 //!
 //! Field names are the wire's; a change here is a change of the protocol.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use base64::Engine;
@@ -15,6 +16,7 @@ use crate::base::id::Id;
 use crate::base::item::{Item, Key, Value};
 use crate::base::keys::Fingerprint;
 use crate::base::member::Standing;
+use crate::base::problem::Problem;
 use crate::base::version::Version;
 use crate::service::{Facts, Failure};
 use crate::telemetry::operation::{self, Operation, Operations};
@@ -170,18 +172,20 @@ pub(super) struct NodeStateRow<'a> {
     pub(super) state: &'static str,
     /// Of the board that is asked alone.
     #[serde(flatten)]
-    pub(super) own: Option<OwnRow>,
+    pub(super) own: Option<OwnRow<'a>>,
 }
 
 /// What a board says of its own ring.
 #[derive(Serialize)]
-pub(super) struct OwnRow {
+pub(super) struct OwnRow<'a> {
     /// How far it keeps strangers out.
     pub(super) access: &'static str,
     /// Boards that belong, this one counted.
     pub(super) members: usize,
     #[serde(flatten)]
     pub(super) fingerprint: FingerprintRow,
+    /// What was wrong at its start.
+    pub(super) problems: &'a [Problem],
 }
 
 /// What the boards of a ring that paired show alike.
@@ -318,7 +322,7 @@ pub(super) struct StatsRow<'a> {
     under_replicated: u64,
     safe_to_unplug: bool,
     unplug_reason: &'a str,
-    problems: &'a [String],
+    problems: Vec<Cow<'a, str>>,
     store: &'a str,
     counters: BTreeMap<&'static str, u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -354,6 +358,7 @@ impl From<Operations> for OperationsRow {
 
 impl<'a> StatsRow<'a> {
     pub(super) fn new(overview: &'a Overview, facts: &Facts) -> Self {
+        let of_start = facts.problems.iter().map(|it| it.to_string().into());
         let health = &overview.health;
         StatsRow {
             hash: overview.id,
@@ -367,7 +372,9 @@ impl<'a> StatsRow<'a> {
             under_replicated: health.under_replicated,
             safe_to_unplug: health.safe_to_unplug,
             unplug_reason: &health.unplug_reason,
-            problems: &health.problems,
+            problems: of_start
+                .chain(health.problems.iter().map(|it| it.as_str().into()))
+                .collect(),
             store: &health.store,
             counters: overview.counters.iter().copied().collect(),
             memory_bytes: (facts.memory_bytes)(),

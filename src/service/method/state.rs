@@ -57,7 +57,7 @@ pub(super) const METHODS: &[Method] = &[
     view(
         "get_node_state",
         &["get-node-state"],
-        "{name, version, cluster, hash, addr, port, state, access, members, fingerprint}",
+        "{name, version, cluster, hash, addr, port, state, access, members, fingerprint, problems}",
         "Shows this board.",
         |facts, _, reply| with_overview(reply, |overview| shown("node", facts, overview)),
     ),
@@ -124,6 +124,7 @@ pub(in crate::service) fn shown(name: &str, facts: &Facts, overview: &Overview) 
                 access: access.as_str(),
                 members: overview.members.len().max(1),
                 fingerprint: FingerprintRow::new(&overview.fingerprint),
+                problems: &facts.problems,
             }),
             ..node_state(overview)
         }),
