@@ -5,6 +5,7 @@ use roundel::base::call::{Call, CallError, Consistency, LeaveMode, WriteOutcome}
 use roundel::base::id::Id;
 use roundel::base::item::Key;
 use roundel::base::keys::Digits;
+use roundel::base::problem::Problem;
 use serde_json::{Value, json};
 
 use crate::fake::{Served, Setup, error_of, member, served, served_with};
@@ -191,6 +192,7 @@ async fn state_methods_answer_rounds_shapes() {
     own["access"] = json!("provisional");
     own["members"] = json!(1);
     own["fingerprint"] = json!("076 673");
+    own["problems"] = json!([]);
     assert_eq!(served.result("get_node_state", json!({})).await, own);
     let mut node = state.clone();
     for (name, value) in [
@@ -375,6 +377,38 @@ async fn a_bad_ring_call_is_refused_by_the_name_of_its_parameter() {
         ("gett", json!({}), -32601, "'get'"),
     ])
     .await;
+}
+
+#[tokio::test]
+async fn problems_of_the_start_are_in_state_figures_and_the_document() {
+    let served = served_with(Setup {
+        facts: Box::new(|facts| {
+            let of_file =
+                Problem::of_file("/boot/roundel.toml", Some(3), "<b> is wrong", "mend it");
+            let of_script = Problem::from_line("data: it was repaired").unwrap();
+            facts.problems = vec![of_file, of_script].into();
+        }),
+        ..Setup::default()
+    })
+    .await;
+    let state = served.result("get_node_state", json!({})).await;
+    assert_eq!(
+        state["problems"],
+        json!([
+            {"file": "/boot/roundel.toml", "line": 3, "reason": "<b> is wrong",
+                "remedy": "mend it"},
+            {"file": null, "line": null, "reason": "data: it was repaired", "remedy": ""},
+        ])
+    );
+    let stats = served.result("get_node_stats", json!({})).await;
+    assert_eq!(
+        stats["problems"][0],
+        json!("/boot/roundel.toml, line 3: <b> is wrong; mend it")
+    );
+    let (status, page) = served.get("/presentation").await;
+    assert_eq!(status, 200);
+    let row = "<p>/boot/roundel.toml, line 3: &lt;b&gt; is wrong; mend it</p>";
+    assert!(page.contains(row), "{page}");
 }
 
 #[tokio::test]

@@ -19,3 +19,4 @@ mod request;
 mod start;
 mod stop;
 mod tls;
+mod tolerant;

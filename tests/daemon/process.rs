@@ -142,7 +142,8 @@ impl Daemon {
             panic!("it ended with {status}: {}", self.log());
         }
         let text = fs::read_to_string(&self.output).unwrap_or_default();
-        match text.strip_suffix('\n') {
+        let whole = text.strip_suffix('\n');
+        match whole.and_then(|whole| whole.lines().last()) {
             Some(line) if line.starts_with("ready ") => Ok(line.to_owned()),
             _ => Err(format!("it printed {text:?}")),
         }
@@ -151,6 +152,11 @@ impl Daemon {
     /// The process's id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it has printed.
+    pub fn printed(&self) -> String {
+        fs::read_to_string(&self.output).unwrap_or_default()
     }
 
     /// What it has logged.

@@ -9,6 +9,7 @@ use crate::base::access::Access;
 use crate::base::call::{MemberView, Overview};
 use crate::base::endpoint::Name;
 use crate::base::member::RingMode;
+use crate::base::problem::Problem;
 use crate::service::Facts;
 use crate::service::method::standing;
 
@@ -27,6 +28,7 @@ pub(super) fn of(facts: &Facts, access: Access, overview: Option<&Overview>) -> 
         match name {
             // Where it says more later nothing moves.
             "banner" => page.push_str(banner(access)),
+            "problems" => problems(&mut page, &facts.problems),
             name => fill(&mut page, name, facts, overview),
         }
         rest = after;
@@ -67,6 +69,19 @@ fn banner(access: Access) -> &'static str {
             "<div data-tone=\"bad\"><p>This ring is open: whoever reaches it may change \
              everything in it.</p></div>"
         }
+    }
+}
+
+/// What was wrong at the board's start; `assets/health.js` writes it likewise.
+fn problems(page: &mut String, problems: &[Problem]) {
+    for problem in problems {
+        let text = problem.to_string();
+        write!(
+            page,
+            "<div data-tone=\"bad\"><p>{}</p></div>",
+            escaped(&text)
+        )
+        .expect(WRITES);
     }
 }
 
@@ -178,5 +193,10 @@ mod tests {
         page.clear();
         wrong(&mut page, &[]);
         assert_eq!(page, "nothing");
+        page.clear();
+        let problem = Problem::of_file("<a>", Some(2), "b", "c");
+        problems(&mut page, &[problem]);
+        let row = "<div data-tone=\"bad\"><p>&lt;a&gt;, line 2: b; c</p></div>";
+        assert_eq!(page, row);
     }
 }

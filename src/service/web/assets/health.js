@@ -14,6 +14,7 @@ const KINDS = {
 };
 
 const log = find('events');
+const warned = find('problems');
 const names = new Map();
 let last = 0;
 
@@ -24,6 +25,19 @@ export function learn(nodes) {
     names.set(node.hash, called(node));
     for (const name of log.querySelectorAll(`b[data-id="${CSS.escape(node.hash)}"]`)) say(name, called(node));
   }
+}
+
+/** What was wrong at the start of the board: a row each, as the document has it. */
+export function warn(node) {
+  const texts = (node.problems ?? []).map(({ file, line, reason, remedy }) => {
+    const place = file === null ? '' : `${file}${line === null ? '' : `, line ${line}`}: `;
+    return `${place}${reason}${remedy ? `; ${remedy}` : ''}`;
+  });
+  const key = JSON.stringify(texts);
+  if (warned.key === key) return;
+  warned.key = key;
+  warned.replaceChildren(...texts.map((text) => make('div', { 'data-tone': 'bad' },
+    make('p', {}, ...quoted(text)))));
 }
 
 /** Health of the board and its ring. */

@@ -40,6 +40,7 @@ listen({
     say(find('version'), node.version ?? '');
     document.title = `${node.name ?? node.hash} · roundel`;
     owner.tell(node);
+    health.warn(node);
     showAll();
   },
   cluster(answer) {
