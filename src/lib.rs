@@ -81,11 +81,12 @@
 //! ```text
 //! base/      id (points, intervals)  cell (grain of placement)  tree (hash tree)  item  version
 //!            code  member  call  access (who may what)  store  hint  endpoint  time  rng  limit
+//!            problem (of a start)
 //! wire/      frame (framing)  peer (messages between boards)  httpu  ssdp/  xml  description
 //!            scpd  soap  gena  jsonrpc/
 //! security/  identity  certificate  password  key  hmac  hkdf  seal  spake2 (codes)  token
 //!            rnd1 (signed calls)  window
-//! telemetry/  counters, operation config/  file  valid  spoken
+//! telemetry/  counters, operation config/  file  valid  salvage  spoken
 //! proto/
 //!   board/        the composite: membership/ (found, join, merge, leave, forget), operation/
 //!                 (put, get, remove at the coordinator), copy (the copy's side), handover,
@@ -205,6 +206,9 @@
 //! - *In a keyed cluster a stranger over UDP is sent no more bytes than it sent: an answer shrinks
 //!   to 413, then to a bare status, then to nothing.* Rejected: rate limits alone, which halve a
 //!   reflected flood and do not end it.
+//! - *A board without a screen starts with what it can use of its files, and closed.* Rejected: all
+//!   defaults for any error, which takes it out of its cluster for a slip of the pen; no start, which
+//!   tells nobody.
 //! - *SOAP, which has no credentials, changes nothing unless the configuration says so.*
 //!
 //! **Keys between boards**

@@ -20,6 +20,8 @@ struct Health<'a> {
     live: bool,
     ready: bool,
     state: &'a str,
+    /// How many things were wrong at the start.
+    problems: usize,
     store: &'a str,
 }
 
@@ -39,6 +41,7 @@ impl<B: Board> Service<B> {
             live: true,
             ready,
             state: state.as_str(),
+            problems: self.facts().problems.len(),
             store,
         };
         let text = serde_json::to_string(&health).expect("plain fields can be written as JSON");
@@ -56,7 +59,7 @@ impl<B: Board> Service<B> {
             figure(&mut page, "gauge", "resident_memory_bytes", bytes);
         }
         if let Some(overview) = self.overview_soon().await {
-            figures(&mut page, &overview);
+            figures(&mut page, &overview, self.facts().problems.len());
         }
         Answer::new(200, "text/plain; version=0.0.4; charset=utf-8", page)
     }
@@ -68,7 +71,7 @@ impl<B: Board> Service<B> {
     }
 }
 
-fn figures(page: &mut String, overview: &Overview) {
+fn figures(page: &mut String, overview: &Overview, problems_of_start: usize) {
     let health = &overview.health;
     let alive = overview
         .members
@@ -87,7 +90,10 @@ fn figures(page: &mut String, overview: &Overview) {
         ("under_replicated", health.under_replicated),
         ("diskless", (health.store == "diskless").into()),
         ("safe_to_unplug", health.safe_to_unplug.into()),
-        ("problems", health.problems.len() as u64),
+        (
+            "problems",
+            (problems_of_start + health.problems.len()) as u64,
+        ),
     ];
     for (name, value) in gauges {
         figure(page, "gauge", name, value);

@@ -302,3 +302,33 @@ fn an_open_ring_says_so_in_red_with_and_without_scripts() {
         browser.assert_quiet();
     });
 }
+
+#[test]
+fn what_was_wrong_at_the_start_is_a_banner_with_and_without_scripts() {
+    alone(|| {
+        let mut ring = Ring::tolerant("attic", "\nport = \"<b>\"\n");
+        let said = "config.toml, line 2: port = \"<b>\" is not possible";
+        let at = ring.board(0).at();
+        let request =
+            format!("GET /presentation HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
+        let document = exchange(at, &request).expect("it answers");
+        let spelt = said.replace('<', "&lt;").replace('>', "&gt;");
+        let spelt = spelt.replace('"', "&quot;");
+        assert!(
+            document.contains(&spelt),
+            "the document says so: {document}"
+        );
+        let browser = Browser::start();
+        browser.open(&ring.board(0).page());
+        browser.wait("it is on the board itself", &reader("may write"));
+        let row = "document.querySelector('#problems > div[data-tone=bad]')";
+        browser.wait(
+            "the banner",
+            &format!("{row}.checkVisibility() && {row}.innerText.includes({said:?})"),
+        );
+        let listed = "document.getElementById('health-wrong').innerText";
+        browser.wait("it is wrong", &format!("{listed}.includes({said:?})"));
+        browser.picture("problems", Some(600));
+        browser.assert_quiet();
+    });
+}

@@ -45,6 +45,8 @@ pub struct Board {
     interface: &'static str,
     /// Its configuration says `open = true`.
     open: bool,
+    /// What is wrong with its configuration, which it tolerates.
+    wrong: Option<&'static str>,
 }
 
 /// Some boards of one cluster.
@@ -101,6 +103,17 @@ impl Ring {
         ring
     }
 
+    /// One board whose configuration begins with what is wrong with it.
+    pub fn tolerant(name: &str, wrong: &'static str) -> Ring {
+        let mut ring = Ring::of(&[]);
+        let mut board = ring.board_named(name, true);
+        board.wrong = Some(wrong);
+        board.start();
+        ring.boards.push(board);
+        ring.settle(1);
+        ring
+    }
+
     /// Starts one more board, and does not wait for it.
     pub fn add(&mut self, name: &str) {
         self.start_board(name, true);
@@ -127,6 +140,7 @@ impl Ring {
             discovery,
             interface: "lo",
             open: false,
+            wrong: None,
         }
     }
 
@@ -161,8 +175,10 @@ impl Board {
         fs::create_dir_all(&self.directory).expect("the directory is ours");
         let file = |name| File::create(self.directory.join(name)).expect("the directory is ours");
         let config = format!(
-            "open = {1}\n[ssdp]\nlisten = {0}\nsearch = {0}\nadvertise = {0}\n",
-            self.discovery, self.open
+            "{2}open = {1}\n[ssdp]\nlisten = {0}\nsearch = {0}\nadvertise = {0}\n",
+            self.discovery,
+            self.open,
+            self.wrong.unwrap_or_default()
         );
         let path = self.directory.join("config.toml");
         fs::write(&path, config).expect("the directory is ours");
@@ -180,6 +196,7 @@ impl Board {
             .arg(self.directory.join("data"))
             .arg("--config")
             .arg(path)
+            .args(self.wrong.map(|_| "--tolerant"))
             .stdin(Stdio::null())
             .stdout(file("out"))
             .stderr(file("log"))
