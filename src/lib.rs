@@ -207,8 +207,8 @@
 //!   to 413, then to a bare status, then to nothing.* Rejected: rate limits alone, which halve a
 //!   reflected flood and do not end it.
 //! - *A board without a screen starts with what it can use of its files, and closed.* Rejected: all
-//!   defaults for any error, which takes it out of its cluster for a slip of the pen; no start, which
-//!   tells nobody.
+//!   defaults for any error, which takes it out of its cluster for a slip of the pen; no start,
+//!   which tells nobody.
 //! - *SOAP, which has no credentials, changes nothing unless the configuration says so.*
 //!
 //! **Keys between boards**

@@ -14,9 +14,9 @@ use crate::base::problem::Problem;
 use crate::config::{Config, ConfigError, Overrides, Salvage};
 
 const NEXT_OF_LINE: &str = "correct it and restart the board; until then it goes without";
-const NEXT_OF_DOUBT: &str = "correct it and restart the board; until then it goes without, is never \
-                             `open`, takes no writes from SOAP or without a key, and without a key \
-                             lets no stranger in";
+const NEXT_OF_DOUBT: &str = "correct it and restart the board; until then it goes without, is \
+                             never `open`, takes no writes from SOAP or without a key, and \
+                             without a key lets no stranger in";
 
 /// Makes a configuration of what can be used of the file, with its problems and those that start
 /// scripts left in `scripts`.

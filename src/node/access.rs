@@ -111,10 +111,10 @@ impl KeyFileError {
 
 /// What a line of a key file is not.
 const NO_KEY_LINE: &str = "this is not 'roundel-key-1 <epoch> <64 hex digits>'";
-const NEXT_OF_KEY: &str = "put the cluster's key there (a copy of another board's file) and restart \
-                           the board; until then it lets no stranger in";
-const NEXT_OF_KEYRING: &str = "put that right and restart the board; until then it lets no stranger \
-                               in and keeps no new key";
+const NEXT_OF_KEY: &str = "put the cluster's key there (a copy of another board's file) and \
+                           restart the board; until then it lets no stranger in";
+const NEXT_OF_KEYRING: &str = "put that right and restart the board; until then it lets no \
+                               stranger in and keeps no new key";
 
 /// Where the board's keys come from at this start: the configuration, its keyring, a key in a
 /// file, or nowhere, which opens the pairing window if `pairs`. With it, what is wrong with them
