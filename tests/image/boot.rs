@@ -29,7 +29,7 @@ const KEYS: usize = 200;
 const GUEST_BYTES_MAX: u64 = 128 << 20;
 
 /// The image of the machine that every run boots, built once and without a key.
-fn image() -> &'static Path {
+pub fn image() -> &'static Path {
     static IMAGE: OnceLock<PathBuf> = OnceLock::new();
     IMAGE.get_or_init(|| {
         let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/image/none");

@@ -18,6 +18,7 @@ mod netns;
 #[allow(dead_code)]
 mod node;
 mod package;
+mod problem;
 mod script;
 #[path = "../lan/switch.rs"]
 #[allow(dead_code)]
