@@ -239,6 +239,24 @@ impl<'a> Guest<'a> {
         self.started.elapsed()
     }
 
+    /// Waits for the address it gives itself where no DHCP server answers, and is asked there from
+    /// then on; a `ready` before that has none but the loopback's.
+    pub fn wait_link_local(&mut self) -> SocketAddr {
+        let deadline = Instant::now() + READY_TIME_MAX;
+        loop {
+            let said = self.shell("ip -4 -o addr");
+            let mut words = said.split_whitespace();
+            let address = words.find(|word| word.starts_with("169.254."));
+            let address = address.and_then(|it| it.split('/').next()?.parse().ok());
+            if let (Some(address), Some(ready)) = (address, &mut self.ready) {
+                ready.1.set_ip(address);
+                return ready.1;
+            }
+            assert!(Instant::now() < deadline, "no link-local address: {said}");
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
     /// What came over its serial line.
     pub fn console(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.console).unwrap_or_default()).into_owned()

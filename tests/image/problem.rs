@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
-use crate::boot;
+use crate::boot::{self, RING_TIME_MAX};
 use crate::guest::{self, Guest, Machine};
 use crate::lab::Lab;
+use crate::wait;
 
 #[test]
 fn a_guest_with_malformed_files_starts_and_says_what_is_wrong() {
@@ -29,10 +30,13 @@ fn a_guest_with_malformed_files_starts_and_says_what_is_wrong() {
     );
     let ready = guest.wait_ready();
     println!(
-        "power-on to ready without a DHCP server {ready:.1?}, at {}",
-        guest.endpoint()
+        "power-on to ready without a DHCP server {ready:.1?}, then at {}",
+        guest.wait_link_local()
     );
-    let state = guest.call("get_node_state", json!({})).expect("it answers");
+    let (state, _) = wait::until("it answers there", RING_TIME_MAX, || {
+        let state = guest.call("get_node_state", json!({}));
+        state.map_err(|error| format!("{error:?}"))
+    });
     let problems = state["problems"].as_array().cloned().unwrap_or_default();
     let of = |file: &str| {
         let mut found = problems.iter();
