@@ -5,7 +5,7 @@ set -eu
 usage() {
     cat <<'TEXT'
 usage: image/build.sh BOARD [--key new|FILE|none] [--hostname H] [--wifi SSID:PSK-FILE]
-                      [--binary FILE] [--out DIR]
+                      [--binary FILE] [--out DIR] [--lagging-archive]
 
 Makes DIR/roundel-BOARD-VERSION.img.zst, its .bmap, its list of contents (.sbom.json) and SHA256SUMS.
 
@@ -16,6 +16,10 @@ Makes DIR/roundel-BOARD-VERSION.img.zst, its .bmap, its list of contents (.sbom.
   --wifi      the network's name, and a file whose first line is its password
   --binary    a static binary made before; without it, image/cross.sh makes it
   --out       where to (default: target/image)
+  --lagging-archive
+              take packages from a mirror that is behind: an index past its date, and no security suite
+              where its index is damaged. Signatures and hashes are checked all the same; what the
+              image misses may have been mended since. The list of contents says so
 
 Needs root for nothing but missing packages. Two builds of one commit from the same packages are the
 same to the bit, but for the key of '--key new'.
@@ -45,6 +49,7 @@ hostname=
 wifi=
 binary=
 out=target/image
+lagging=
 value() {
     [ $# -ge 2 ] || fail "$1 takes a value; see image/build.sh --help" 2
 }
@@ -56,6 +61,7 @@ while [ $# -gt 0 ]; do
     --wifi) value "$@" && wifi=$2 && shift ;;
     --binary) value "$@" && binary=$2 && shift ;;
     --out) value "$@" && out=$2 && shift ;;
+    --lagging-archive) lagging=yes ;;
     -*) fail "there is no option $1; see image/build.sh --help" 2 ;;
     *)
         [ -z "$board" ] || fail "one board at a time: '$board' or '$1'?" 2
@@ -133,7 +139,7 @@ fi
 work=target/image/work/$board
 rm -rf "$work"
 mkdir -p "$work" "$out"
-packages=target/image/packages/$ARCH-$SUITE
+packages=target/image/packages/$ARCH-$SUITE${lagging:+-lagging}
 
 . image/lib/packages.sh
 . image/lib/root.sh

@@ -10,6 +10,8 @@ write_apt() {
     : >"$packages/status"
     : >"$packages/empty"
     root=$top/$packages
+    check_date=true
+    [ -z "$lagging" ] || check_date=false
     cat >"$packages/apt.conf" <<CONF
 Dir "$root";
 Dir::State "$root";
@@ -24,6 +26,7 @@ APT::Architecture "$ARCH";
 APT::Architectures { "$ARCH"; };
 Acquire::Languages "none";
 APT::Sandbox::User "root";
+Acquire::Check-Valid-Until "$check_date";
 CONF
     mkdir -p "$packages/empty.d"
     # The same archive as this machine's, for the board's suite.
@@ -44,6 +47,20 @@ CONF
     } >"$packages/sources.list"
 }
 
+# The archive's index, checked against its signature.
+update_apt() {
+    write_apt
+    apt apt-get -q update >&2 && return 0
+    [ -n "$lagging" ] ||
+        fail "the archive's index of $SUITE for $ARCH cannot be used, as apt says above: try again \
+later or by another mirror in /etc/apt; --lagging-archive does with what it has"
+    sed -i '/-security /d' "$packages/sources.list"
+    rm -rf "$packages/lists"
+    mkdir -p "$packages/lists/partial"
+    apt apt-get -q update >&2 || fail "the archive's index of $SUITE for $ARCH cannot be used"
+    echo "image/build.sh: no security updates of $SUITE are in this image" >&2
+}
+
 apt() {
     APT_CONFIG=$top/$packages/apt.conf "$@"
 }
@@ -53,8 +70,7 @@ apt() {
 fetch_packages() {
     # An index of the last hours is used again: a build takes seconds then.
     if [ -z "$(find "$packages/fresh" -mmin -720 2>/dev/null)" ]; then
-        write_apt
-        apt apt-get -q update >&2
+        update_apt
         touch "$packages/fresh"
     fi
     package=$(apt apt-cache depends --important "$KERNEL" |
