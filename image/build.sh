@@ -139,7 +139,6 @@ fi
 work=target/image/work/$board
 rm -rf "$work"
 mkdir -p "$work" "$out"
-packages=target/image/packages/$ARCH-$SUITE${lagging:+-lagging}
 
 . image/lib/packages.sh
 . image/lib/root.sh

@@ -36,12 +36,12 @@ CONF
     keys=/usr/share/keyrings/debian-archive-keyring.gpg
     [ -r "$keys" ] || fail "the archive's keys are missing; install debian-archive-keyring"
     {
-        echo "deb [signed-by=$keys] $archive $SUITE main non-free-firmware"
-        case $SUITE in
+        echo "deb [signed-by=$keys] $archive $suite main non-free-firmware"
+        case $suite in
         sid | unstable) ;;
         *)
-            echo "deb [signed-by=$keys] $archive $SUITE-updates main non-free-firmware"
-            echo "deb [signed-by=$keys] $archive-security $SUITE-security main non-free-firmware"
+            echo "deb [signed-by=$keys] $archive $suite-updates main non-free-firmware"
+            echo "deb [signed-by=$keys] $archive-security $suite-security main non-free-firmware"
             ;;
         esac
     } >"$packages/sources.list"
@@ -52,38 +52,37 @@ update_apt() {
     write_apt
     apt apt-get -q update >&2 && return 0
     [ -n "$lagging" ] ||
-        fail "the archive's index of $SUITE for $ARCH cannot be used, as apt says above: try again \
+        fail "the archive's index of $suite for $ARCH cannot be used, as apt says above: try again \
 later or by another mirror in /etc/apt; --lagging-archive does with what it has"
     sed -i '/-security /d' "$packages/sources.list"
     rm -rf "$packages/lists"
     mkdir -p "$packages/lists/partial"
-    apt apt-get -q update >&2 || fail "the archive's index of $SUITE for $ARCH cannot be used"
-    echo "image/build.sh: no security updates of $SUITE are in this image" >&2
+    apt apt-get -q update >&2 || fail "the archive's index of $suite for $ARCH cannot be used"
+    echo "image/build.sh: no security updates of $suite are in this image" >&2
 }
 
 apt() {
     APT_CONFIG=$top/$packages/apt.conf "$@"
 }
 
-# Sets `kernel` to the version of the kernel, and unpacks every package below $work/packages; what
-# they are stands in $work/packages.list: name, version, file, SHA-256.
-fetch_packages() {
-    # An index of the last hours is used again: a build takes seconds then.
+# The archive of one suite. An index of the last hours is used again: a build takes seconds then.
+open_archive() {
+    suite=$1
+    packages=target/image/packages/$ARCH-$suite${lagging:+-lagging}
     if [ -z "$(find "$packages/fresh" -mmin -720 2>/dev/null)" ]; then
         update_apt
         touch "$packages/fresh"
     fi
-    package=$(apt apt-cache depends --important "$KERNEL" |
-        sed -n 's/^ *Depends: \(linux-image-[^ ]*\)/\1/p' | head -1)
-    [ -n "$package" ] || fail "the archive has no package $KERNEL for $ARCH"
-    kernel=${package#linux-image-}
-    mkdir -p "$packages/debs" "$work/packages"
-    : >"$work/packages.list"
-    for name in $base_packages "$package" ${FIRMWARE:-} ${PACKAGES:-}; do
+    mkdir -p "$packages/debs"
+}
+
+# Unpacks these packages below $work/packages.
+fetch() {
+    for name; do
         line=$(cd "$packages/empty.d" && apt apt-get -q download --print-uris "$name" | tail -1)
         file=$(echo "$line" | cut -d' ' -f2)
         sum=$(echo "$line" | cut -d' ' -f4 | sed 's/^SHA256://')
-        [ -n "$file" ] || fail "the archive has no package $name for $ARCH"
+        [ -n "$file" ] || fail "the archive has no package $name for $ARCH in $suite"
         path=$packages/debs/$file
         if ! echo "$sum  $path" | sha256sum --check --status 2>/dev/null; then
             rm -f "$path"
@@ -95,6 +94,22 @@ fetch_packages() {
         dpkg-deb -x "$path" "$work/packages/$name"
         echo "$name $(dpkg-deb -f "$path" Version) $file $sum" >>"$work/packages.list"
     done
+}
+
+# Sets `kernel` to the version of the kernel, and unpacks every package; what they are stands in
+# $work/packages.list: name, version, file, SHA-256.
+fetch_packages() {
+    : >"$work/packages.list"
+    open_archive "$SUITE"
+    # shellcheck disable=SC2086
+    fetch $base_packages ${PACKAGES:-}
+    open_archive "${KERNEL_SUITE:-$SUITE}"
+    package=$(apt apt-cache depends --important "$KERNEL" |
+        sed -n 's/^ *Depends: \(linux-image-[^ ]*\)/\1/p' | head -1)
+    [ -n "$package" ] || fail "the archive has no package $KERNEL for $ARCH in $suite"
+    kernel=${package#linux-image-}
+    # shellcheck disable=SC2086
+    fetch "$package" ${FIRMWARE:-}
     # What of the kernel's package is where it is needed.
     kernel_tree=$work/packages/$package
 }

@@ -41,7 +41,15 @@ take_modules() {
             fail "the kernel $kernel has no module $name; see the board's meta"
         echo "$needs" | sed -n 's/^insmod \([^ ]*\).*/\1/p'
     done | sort -u | while read -r path; do
-        install -D -m 644 "$path" "$to/${path#"$from"/}"
+        # As they are, whatever the kernel's package did: what holds them is compressed.
+        case $path in
+        *.xz)
+            file=$to/${path#"$from"/}
+            mkdir -p "${file%/*}"
+            xz -dc "$path" >"${file%.xz}"
+            ;;
+        *) install -D -m 644 "$path" "$to/${path#"$from"/}" ;;
+        esac
     done
     for list in modules.order modules.builtin modules.builtin.modinfo; do
         install -D -m 644 "$from/lib/modules/$kernel/$list" "$to/lib/modules/$kernel/$list"
