@@ -5,7 +5,7 @@ set -eu
 usage() {
     cat <<'TEXT'
 usage: image/build.sh BOARD [--key new|FILE|none] [--hostname H] [--wifi SSID:PSK-FILE]
-                      [--binary FILE] [--out DIR] [--lagging-archive]
+                      [--country CC] [--binary FILE] [--out DIR] [--lagging-archive]
 
 Makes DIR/roundel-BOARD-VERSION.img.zst, its .bmap, its list of contents (.sbom.json) and SHA256SUMS.
 
@@ -14,6 +14,7 @@ Makes DIR/roundel-BOARD-VERSION.img.zst, its .bmap, its list of contents (.sbom.
               FILE is a cluster.key made before; 'none' (default): the boards pair by themselves
   --hostname  the board's name; without it, each board makes one from its hardware address
   --wifi      the network's name, and a file whose first line is its password
+  --country   where the board is, like DE: its rules of radio; without it those that hold everywhere
   --binary    a static binary made before; without it, image/cross.sh makes it
   --out       where to (default: target/image)
   --lagging-archive
@@ -47,6 +48,7 @@ board=
 key=none
 hostname=
 wifi=
+country=
 binary=
 out=target/image
 lagging=
@@ -59,6 +61,7 @@ while [ $# -gt 0 ]; do
     --key) value "$@" && key=$2 && shift ;;
     --hostname) value "$@" && hostname=$2 && shift ;;
     --wifi) value "$@" && wifi=$2 && shift ;;
+    --country) value "$@" && country=$2 && shift ;;
     --binary) value "$@" && binary=$2 && shift ;;
     --out) value "$@" && out=$2 && shift ;;
     --lagging-archive) lagging=yes ;;
@@ -98,7 +101,24 @@ if [ -n "$wifi" ]; then
     *) fail "--wifi takes SSID:PSK-FILE, the network's name and the file with its password" 2 ;;
     esac
     [ -r "${wifi#*:}" ] || fail "the password file ${wifi#*:} cannot be read" 2
+    ssid=${wifi%%:*}
+    psk=$(head -n 1 "${wifi#*:}")
+    LC_ALL=C
+    [ ${#ssid} -ge 1 ] && [ ${#ssid} -le 32 ] ||
+        fail "the name of a wireless network has 1 to 32 bytes, not ${#ssid}" 2
+    case $psk in
+    *[!\ -~]*) fail "the password in ${wifi#*:} has other characters than printable ASCII" 2 ;;
+    esac
+    [ ${#psk} -ge 8 ] && [ ${#psk} -le 63 ] ||
+        fail "the password of a wireless network has 8 to 63 characters; that in ${wifi#*:} has ${#psk}" 2
+    grep -q '^WIFI_MODULES=' "$directory/meta" ||
+        fail "the board $board has no wireless network: leave --wifi out" 2
 fi
+case $country in
+'' | [A-Z][A-Z]) ;;
+*) fail "--country takes two capital letters, like DE; not '$country'" 2 ;;
+esac
+[ -z "$country" ] || [ -n "$wifi" ] || fail "--country is for --wifi" 2
 
 # Each missing program with the package that has it.
 missing=

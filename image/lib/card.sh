@@ -42,12 +42,13 @@ make_boot() {
     *) install -m 600 "$key" "$boot/cluster.key" ;;
     esac
     if [ -n "$wifi" ]; then
-        # A name in hexadecimal needs no quoting; a password has 8 to 63 printable characters.
+        # A name in hexadecimal needs no quoting; a password ends at the last quotation mark.
         {
-            echo "# ${wifi%%:*}"
+            [ -z "$country" ] || echo "country=$country"
             echo "network={"
-            echo "    ssid=$(printf %s "${wifi%%:*}" | od -An -tx1 | tr -d ' \n')"
-            echo "    psk=\"$(head -n 1 "${wifi#*:}")\""
+            echo "    ssid=$(printf %s "$ssid" | od -An -v -tx1 | tr -d ' \n')"
+            echo "    scan_ssid=1"
+            printf '    psk="%s"\n' "$psk"
             echo "}"
         } >"$boot/wifi.conf"
     fi

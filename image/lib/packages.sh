@@ -5,6 +5,10 @@
 base_packages="busybox-static udev libc6 libudev1 libkmod2 libcap2 libacl1 libblkid1 libselinux1
 libpcre2-8-0 liblzma5 libzstd1 libssl3 e2fsprogs libext2fs2 libcom-err2 libuuid1"
 
+# What joins a wireless network, for --wifi; the firmware is the board's.
+wifi_packages="wpasupplicant iw wireless-regdb libdbus-1-3 libnl-3-200 libnl-genl-3-200
+libnl-route-3-200 libpcsclite1 libreadline8 libtinfo6 libsystemd0 liblz4-1 libgcrypt20 libgpg-error0"
+
 write_apt() {
     mkdir -p "$packages/lists/partial" "$packages/cache/archives/partial" "$packages/apt.conf.d"
     : >"$packages/status"
@@ -102,7 +106,7 @@ fetch_packages() {
     : >"$work/packages.list"
     open_archive "$SUITE"
     # shellcheck disable=SC2086
-    fetch $base_packages ${PACKAGES:-}
+    fetch $base_packages ${PACKAGES:-} ${wifi:+$wifi_packages $WIFI_PACKAGES}
     open_archive "${KERNEL_SUITE:-$SUITE}"
     package=$(apt apt-cache depends --important "$KERNEL" |
         sed -n 's/^ *Depends: \(linux-image-[^ ]*\)/\1/p' | head -1)
@@ -110,6 +114,24 @@ fetch_packages() {
     kernel=${package#linux-image-}
     # shellcheck disable=SC2086
     fetch "$package" ${FIRMWARE:-}
-    # What of the kernel's package is where it is needed.
-    kernel_tree=$work/packages/$package
+    # Newer ones are split: the image, its modules, its device trees, and a package that needs
+    # them all.
+    parts=$(dpkg-deb -f "$packages/debs/$(sed -n "s/^$package [^ ]* \([^ ]*\) .*/\1/p" "$work/packages.list")" \
+        Depends | tr ',' '\n' | sed -n 's/^ *\(linux-\(base\|binary\|modules\)-[^ ]*\).*/\1/p')
+    # shellcheck disable=SC2086
+    fetch $parts
+    kernel_tree=$work/kernel
+    mkdir -p "$kernel_tree"
+    for name in $package $parts; do
+        cp -al "$work/packages/$name/." "$kernel_tree/"
+    done
+    [ -d "$kernel_tree/lib/modules" ] ||
+        { mkdir -p "$kernel_tree/lib" && mv "$kernel_tree/usr/lib/modules" "$kernel_tree/lib/"; }
+    kernel_files=$kernel_tree/lib/modules/$kernel
+    if [ -e "$kernel_files/vmlinuz" ]; then
+        mkdir -p "$kernel_tree/boot"
+        mv "$kernel_files/vmlinuz" "$kernel_tree/boot/vmlinuz-$kernel"
+        rm -rf "$kernel_tree/usr/lib/linux-image-$kernel"
+        mv "$kernel_files/dtb" "$kernel_tree/usr/lib/linux-image-$kernel"
+    fi
 }

@@ -81,6 +81,7 @@ make_root() {
     for entry in $root_programs; do
         take "${entry%%:*}" "${entry#*:}"
     done
+    [ -z "$wifi" ] || take_wifi
     take_libraries "$(find "$root/bin/udevadm" "$root/sbin" -type f)"
     # The loader, by the name that programs carry.
     loader=$(readelf -l "$root/bin/udevadm" | sed -n 's/.*interpreter: \(.*\)]/\1/p')
@@ -91,7 +92,7 @@ make_root() {
     udev_rules
     install -D -m 755 "$binary" "$root/bin/roundel"
     # shellcheck disable=SC2086
-    take_modules "$root" $common_modules $MODULES_BOOT $MODULES
+    take_modules "$root" $common_modules $MODULES_BOOT $MODULES ${wifi:+$WIFI_MODULES}
     for overlay in board/common/root "$directory/root"; do
         [ -d "$overlay" ] && cp -R "$overlay/." "$root/"
     done
@@ -105,6 +106,22 @@ RELEASE
     find "$root" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
     mksquashfs "$root" "$work/root.squashfs" -comp xz -b 256K -all-root -noappend -no-xattrs \
         -no-progress -quiet >&2
+}
+
+# What joins a wireless network, and what its chip runs.
+take_wifi() {
+    take wpasupplicant sbin/wpa_supplicant
+    take iw sbin/iw
+    for pattern in $WIFI_FIRMWARE regulatory.db*; do
+        # shellcheck disable=SC2086
+        files=$(cd "$work/packages" && find . -path "*/lib/firmware/$pattern" ! -type d)
+        [ -n "$files" ] || fail "no package has the firmware $pattern"
+        for file in $files; do
+            mkdir -p "$root/lib/firmware/$(dirname "${file#*/lib/firmware/}")"
+            # What it links to may be anywhere in the package.
+            cp -L "$work/packages/$file" "$root/lib/firmware/${file#*/lib/firmware/}"
+        done
+    done
 }
 
 # Rules of udev that name devices, and roundel's own.
