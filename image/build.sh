@@ -139,6 +139,7 @@ zstd zstd
 xz xz-utils
 bmaptool bmap-tools
 python3 python3
+cargo cargo
 LIST
 [ -z "$missing" ] || fail "programs are missing; install what has them:$missing"
 export PATH="$PATH:/usr/sbin:/sbin"

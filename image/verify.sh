@@ -7,7 +7,7 @@ usage() {
 usage: image/verify.sh FILE.img.zst
 
 Checks the image against SHA256SUMS beside it, its partition table, the file system of each
-partition, the root's version and board, and that the list of contents names every package.
+partition, the root's version and board, and that the list of contents names what is always in it, each with version and licence.
 Prints what it found; exit 1 with the reason for the first thing that is wrong.
 TEXT
 }
@@ -88,7 +88,7 @@ python3 - "$directory/$name.sbom.json" <<'PYTHON' || fail "the list of contents 
 import json, sys
 parts = json.load(open(sys.argv[1]))["components"]
 assert {part["name"] for part in parts} >= {"busybox-static", "udev", "tokio"}
-assert all(part["version"] for part in parts)
+assert all(part["version"] and part["licenses"] for part in parts)
 PYTHON
 echo "$release"
 # A squashfs says how long it is in its superblock.

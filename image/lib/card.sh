@@ -138,8 +138,13 @@ make_card() {
     # Not a time nor a path of this build.
     sed -i 's/^<!--.*generated.*$//' "$out/$name.bmap"
     zstd -q -19 -T0 --long=27 -f "$card" -o "$out/$name.img.zst"
-    python3 image/lib/sbom.py "$work/packages.list" Cargo.lock "$board" "$version" \
-        "$SOURCE_DATE_EPOCH" >"$out/$name.sbom.json"
+    case $BINARY in
+    aarch64) target=aarch64-unknown-linux-musl ;;
+    armv7) target=armv7-unknown-linux-musleabihf ;;
+    *) fail "the board's BINARY is aarch64 or armv7, not '$BINARY'" ;;
+    esac
+    python3 image/lib/sbom.py ${lagging:+--lagging-archive} "$work/packages.list" "$work/packages" \
+        $target "$board" "$version" "$SOURCE_DATE_EPOCH" >"$out/$name.sbom.json"
     (cd "$out" && sha256sum "$name.img.zst" "$name.bmap" "$name.sbom.json") >"$work/sums"
     sums=$out/SHA256SUMS
     touch "$sums"

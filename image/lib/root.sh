@@ -112,8 +112,13 @@ RELEASE
 take_wifi() {
     take wpasupplicant sbin/wpa_supplicant
     take iw sbin/iw
-    for pattern in $WIFI_FIRMWARE regulatory.db*; do
-        # shellcheck disable=SC2086
+    # The rules of radio, signed by the key that Debian's kernel knows.
+    for file in regulatory.db regulatory.db.p7s; do
+        found=$(find "$work/packages/wireless-regdb" -name "$file-debian")
+        [ -n "$found" ] || fail "the package wireless-regdb has no $file-debian"
+        install -D -m 644 "$found" "$root/lib/firmware/$file"
+    done
+    for pattern in $WIFI_FIRMWARE; do
         files=$(cd "$work/packages" && find . -path "*/lib/firmware/$pattern" ! -type d)
         [ -n "$files" ] || fail "no package has the firmware $pattern"
         for file in $files; do
