@@ -52,6 +52,12 @@ pub fn boot_files(card: &Path, to: &Path) -> PathBuf {
             "{file} is on the card"
         );
     }
+    // Device trees, where the board has some.
+    let _ = Command::new("mcopy")
+        .args(["-n", "-o", "-i", &card, "::/*.dtb"])
+        .arg(&boot)
+        .stderr(Stdio::null())
+        .status();
     boot
 }
 

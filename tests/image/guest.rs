@@ -146,6 +146,11 @@ pub struct Machine<'a> {
 }
 
 impl Machine<'_> {
+    /// The socket that takes QEMU's own commands.
+    pub fn control(&self) -> PathBuf {
+        self.card.with_extension("qmp")
+    }
+
     fn arguments(&self) -> Vec<String> {
         let boot = |file: &str| self.boot.join(file).display().to_string();
         let line = fs::read_to_string(self.boot.join("cmdline.txt")).expect("the image has one");
@@ -164,21 +169,34 @@ impl Machine<'_> {
         let mac = format!("52:54:00:77:00:{number:02x}");
         let tap = format!("tap,id=lan,ifname=tap{number},script=no,downscript=no");
         let drive = format!("if=none,id=card,format=raw,cache=directsync,file={card}");
+        let qmp = format!("unix:{},server=on,wait=off", self.control().display());
+        let tree = boot("bcm2837-rpi-3-b.dtb");
         let machine: &[&str] = match self.board {
+            "raspi3b" => &["-M", "raspi3b", "-dtb", &tree],
             "aarch64-virt" => &["-M", "virt", "-cpu", "cortex-a53", "-smp", "2", "-m", "512"],
             "armv7-virt" => &["-M", "virt", "-cpu", "cortex-a7", "-smp", "2", "-m", "512"],
             other => panic!("no machine is known for {other}"),
         };
         arguments.extend(machine.iter().map(|&word| word.to_owned()));
-        for pair in [
-            ["-drive", &drive],
-            ["-device", "virtio-blk-device,drive=card"],
-            ["-netdev", &tap],
-            [
-                "-device",
-                &format!("virtio-net-device,netdev=lan,mac={mac}"),
+        let sd = format!("if=sd,format=raw,cache=directsync,file={card}");
+        let pairs: &[[&str; 2]] = match self.board {
+            "raspi3b" => &[
+                ["-drive", &sd],
+                ["-netdev", &tap],
+                ["-device", &format!("usb-net,netdev=lan,mac={mac}")],
             ],
-        ] {
+            _ => &[
+                ["-drive", &drive],
+                ["-device", "virtio-blk-device,drive=card"],
+                ["-netdev", &tap],
+                [
+                    "-device",
+                    &format!("virtio-net-device,netdev=lan,mac={mac}"),
+                ],
+                ["-device", "qemu-xhci"],
+            ],
+        };
+        for pair in pairs.iter().chain(&[["-qmp", &qmp]]) {
             arguments.extend(pair.map(ToOwned::to_owned));
         }
         arguments

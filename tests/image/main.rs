@@ -11,6 +11,7 @@ mod http;
 #[path = "../lan/lab.rs"]
 #[allow(dead_code)]
 mod lab;
+mod medium;
 #[path = "../lan/netns.rs"]
 #[allow(dead_code)]
 mod netns;
@@ -23,6 +24,7 @@ mod script;
 #[path = "../lan/switch.rs"]
 #[allow(dead_code)]
 mod switch;
+mod udev;
 mod unit;
 #[path = "../lan/wait.rs"]
 #[allow(dead_code)]

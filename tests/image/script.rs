@@ -45,6 +45,58 @@ fn wrong_options_are_refused_before_anything_is_built() {
 }
 
 #[test]
+fn wireless_networks_are_checked_before_anything_is_built() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let password = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).expect("there is room");
+        path.display().to_string()
+    };
+    let good = password("good", "eight or more\n");
+    for (board, wifi, country, part) in [
+        (
+            "rpi2",
+            format!("home:{good}"),
+            "DE",
+            "has no wireless network",
+        ),
+        ("rpi4", format!("home:{good}"), "de", "two capital letters"),
+        ("rpi4", format!(":{good}"), "DE", "1 to 32 bytes"),
+        (
+            "rpi4",
+            format!("{}:{good}", "x".repeat(33)),
+            "DE",
+            "1 to 32 bytes",
+        ),
+        (
+            "rpi4",
+            format!("home:{}", password("short", "seven77\n")),
+            "DE",
+            "8 to 63 characters",
+        ),
+        (
+            "rpi4",
+            format!("home:{}", password("long", &"x".repeat(64))),
+            "DE",
+            "8 to 63 characters",
+        ),
+        (
+            "rpi4",
+            format!("home:{}", password("umlaut", "pässwörter\n")),
+            "DE",
+            "printable ASCII",
+        ),
+    ] {
+        let (code, said) = run(
+            "image/build.sh",
+            &[board, "--wifi", &wifi, "--country", country],
+        );
+        assert_eq!(code, Some(2), "{wifi}: {said}");
+        assert!(said.contains(part), "{wifi}: {said}");
+    }
+}
+
+#[test]
 fn a_missing_program_is_named_with_its_package() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = Command::new("/bin/sh")
