@@ -7,7 +7,7 @@ usage() {
 usage: image/deb.sh ARCHITECTURE [--binary FILE] [--out DIR]
 
 Makes DIR/roundel_VERSION_ARCHITECTURE.deb: the static binary, its manual page and completions, the
-systemd unit and the udev rules.
+systemd unit. The rules of udev/ are the image's: here the system has its own ways.
 
   ARCHITECTURE  arm64, armhf or amd64
   --binary      a static binary made before; without it, image/cross.sh makes it
@@ -72,9 +72,6 @@ run completions bash >"$tree/usr/share/bash-completion/completions/roundel"
 run completions zsh >"$tree/usr/share/zsh/vendor-completions/_roundel"
 run completions fish >"$tree/usr/share/fish/vendor_completions.d/roundel.fish"
 install -D -m 644 board/common/systemd/roundel.service "$tree/lib/systemd/system/roundel.service"
-for rule in udev/*.rules; do
-    [ ! -e "$rule" ] || install -D -m 644 "$rule" "$tree/lib/udev/rules.d/$(basename "$rule")"
-done
 for file in README.md CHANGELOG.md SECURITY.md; do
     install -D -m 644 "$file" "$tree/usr/share/doc/roundel/$file"
 done
