@@ -10,6 +10,10 @@ pub const NAME_BYTES_MAX: usize = 63;
 pub const KEY_BYTES_MAX: usize = 1_024;
 /// Bytes of a value: two of them and their envelope fit a frame.
 pub const VALUE_BYTES_MAX: usize = 512 * 1_024;
+/// Bytes of an update sent at once: in base64 they fit a request.
+pub const UPDATE_PART_BYTES_MAX: usize = 512 * 1_024;
+/// An upload that nothing came of for this long is given up when another begins.
+pub const UPDATE_IDLE_MAX: Duration = Duration::from_secs(60);
 /// Bytes of a request or a frame's payload.
 pub const MESSAGE_BYTES_MAX: usize = 1_024 * 1_024;
 /// Bytes that authenticate a frame, after its payload: sender, key's name, sequence and tag.

@@ -53,6 +53,7 @@ use crate::runtime::program;
 use crate::runtime::store::{Options, Store};
 use crate::runtime::tls::Terminator;
 use crate::runtime::udp::Udp;
+use crate::runtime::update::Images;
 use crate::security::identity::{Identity, Signer};
 use crate::service::caller::{Entrance, Keys};
 use crate::service::owner::Desk;
@@ -266,6 +267,8 @@ impl Node {
         let gate = members.gate();
         let (reports_in, reports) = mpsc::unbounded_channel();
         let options = start.store_options();
+        let kept = start.diskless.is_none().then(|| start.directory.path());
+        let images = Images::new(Path::new("/"), kept);
         let board = board(&config, &who, (start.identity, start.diskless, start.keys))?;
         let clock = board.1;
         let keyring = keyring::path(&start.directory);
@@ -278,7 +281,7 @@ impl Node {
         let on_link = access::OnLink::default();
         let entrance = access::entrance(&config, handle.keys(), &on_link, clock);
         let owner = Keeper::new(start.directory.path()).map_err(|_| RunError::NoEntropy)?;
-        let others = (&discovery, publisher, owner.clone());
+        let others = (&discovery, publisher, owner.clone(), images);
         let facts = facts(&config, &who, others, entrance);
         let service = Service::new(handle.clone(), facts);
         let listeners = (bound.listeners, issuer.terminator());
@@ -655,7 +658,7 @@ async fn send_posts(mut posts: mpsc::Receiver<service::exchange::Post>, udp: Arc
 fn facts(
     config: &Config,
     who: &Who,
-    (discovery, publisher, owner): (&Discovering, Publisher, Arc<Keeper>),
+    (discovery, publisher, owner, installer): (&Discovering, Publisher, Arc<Keeper>, Arc<Images>),
     entrance: Entrance,
 ) -> Facts {
     let heard = discovery.clone();
@@ -676,6 +679,7 @@ fn facts(
         server: discovery::software(),
         publisher,
         owner,
+        installer,
         discovered: Arc::new(move || {
             let discovery = heard.read().expect("nobody panics with it");
             let heard = discovery.as_ref().map(|d| d.heard()).unwrap_or_default();

@@ -23,6 +23,8 @@ struct Health<'a> {
     /// How many things were wrong at the start.
     problems: usize,
     store: &'a str,
+    /// Boards of its ring that are there, this one counted.
+    boards: usize,
 }
 
 impl<B: Board> Service<B> {
@@ -35,6 +37,9 @@ impl<B: Board> Service<B> {
         let store = overview
             .as_ref()
             .map_or("starting", |overview| overview.health.store.as_str());
+        let boards = overview.as_ref().map_or(0, |overview| {
+            overview.members.iter().filter(|it| it.alive).count()
+        });
         let ready =
             state == NodeState::Active && matches!(store, "open" | "read-only" | "diskless");
         let health = Health {
@@ -43,6 +48,7 @@ impl<B: Board> Service<B> {
             state: state.as_str(),
             problems: self.facts().problems.len(),
             store,
+            boards: boards.max(1),
         };
         let text = serde_json::to_string(&health).expect("plain fields can be written as JSON");
         Answer::json(if ready { 200 } else { 503 }, text)

@@ -10,7 +10,8 @@
 //! boards · `caller` who asks · `retry` what runs once · `chord` the seed's form · `device/` what
 //! UPnP shows · `control` SOAP · `subscribe`
 //! GENA · `guard` what is refused before it is read · `route` paths · `health` probes and metrics ·
-//! `owner` the page's owner · `journal` what happened lately · `web/` the page and its feed.
+//! `owner` the page's owner · `update` the image's updates · `journal` what happened lately ·
+//! `web/` the page and its feed.
 
 pub mod address;
 pub mod caller;
@@ -29,6 +30,7 @@ mod retry;
 mod route;
 mod rpc;
 mod subscribe;
+pub mod update;
 pub mod web;
 
 use std::future::Future;
@@ -110,6 +112,8 @@ pub struct Facts {
     pub publisher: Publisher,
     /// Who keeps the owner's credential.
     pub owner: Arc<dyn owner::Desk>,
+    /// Who takes updates of the image.
+    pub installer: Arc<dyn update::Installer>,
     /// For get_network_state.
     pub discovered: DiscoverySource,
     /// For get_node_stats.

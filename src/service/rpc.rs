@@ -315,6 +315,7 @@ impl<B: Board> Service<B> {
         let args = Args::bind(method, request)?;
         match method.run {
             Run::Here(answer) => answer(self.facts(), &args),
+            Run::Later(begin) => begin(self.facts(), &args)?.await,
             Run::Board { call, result } => {
                 let reply = self.board.call(call(&args)?).await?;
                 result(self.facts(), &args, reply)

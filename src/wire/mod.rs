@@ -9,4 +9,5 @@ pub mod peer;
 pub mod scpd;
 pub mod soap;
 pub mod ssdp;
+pub mod update;
 pub mod xml;

@@ -28,6 +28,7 @@ use roundel::runtime::driver::Clock;
 use roundel::runtime::gena;
 use roundel::runtime::http::{FrameConnection, Options, handle_datagram, post_datagram, serve};
 use roundel::runtime::owner::Keeper;
+use roundel::runtime::update::Images;
 use roundel::service::caller::{Entrance, Keys};
 use roundel::service::method::Table;
 use roundel::service::{Board, Facts, Service};
@@ -405,6 +406,8 @@ pub fn alone(setup: Setup, at: SocketAddr) -> Alone {
         publisher: gena::start(board.clone(), changes, seeded([2; 32], 0)),
         // Nobody owns it, and nothing can be kept there.
         owner: Keeper::new(Path::new("/nowhere")).unwrap(),
+        // It was not started from an image.
+        installer: Images::new(Path::new("/nowhere"), None),
         discovered: Arc::new(|| {
             let far = "192.0.2.9:38400".parse().unwrap();
             vec![("barn".parse().unwrap(), Id::of(b"far"), far)]

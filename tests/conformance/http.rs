@@ -331,13 +331,13 @@ async fn health_tells_live_from_ready() {
         let (status, body) = served.get("/healthz").await;
         (status, serde_json::from_str::<Value>(&body).unwrap())
     };
-    let ready =
-        json!({"live": true, "ready": true, "state": "active", "problems": 0, "store": "open"});
+    let ready = json!({"live": true, "ready": true, "state": "active", "problems": 0,
+        "store": "open", "boards": 1});
     assert_eq!(health().await, (200, ready));
     served.board.state().store = "starting".into();
     served.board.state().state = NodeState::Activating;
     let starting = json!({"live": true, "ready": false, "state": "activating", "problems": 0,
-        "store": "starting"});
+        "store": "starting", "boards": 1});
     assert_eq!(health().await, (503, starting.clone()));
     let failure = roundel::base::call::CallError::unavailable("starting; wait");
     served.board.state().failure = Some(failure);

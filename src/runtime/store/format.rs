@@ -30,7 +30,7 @@ use crate::base::version::{Stamp, Version};
 
 /// The version of everything below the store's directory; rises when an older program could not
 /// read it.
-pub(super) const STORE_FORMAT: u32 = 2;
+pub const STORE_FORMAT: u32 = 2;
 /// First byte of a record.
 const RECORD_FORMAT: u8 = 0x01;
 /// Bytes before the value.

@@ -53,6 +53,7 @@ use crate::base::tree::Tree;
 use crate::base::version::Stamp;
 
 use committer::Committer;
+pub use format::STORE_FORMAT;
 use medium::Medium;
 pub use medium::OpenError;
 use reader::Reader;

@@ -12,9 +12,11 @@ mod key;
 mod ring;
 mod shape;
 mod state;
+mod update;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::pin::Pin;
 
 use serde_json::value::RawValue;
 
@@ -83,7 +85,12 @@ pub enum Run {
     },
     /// The answer is known here.
     Here(fn(&Facts, &Args<'_>) -> Outcome),
+    /// Files are written here; the answer comes when that is done.
+    Later(fn(&Facts, &Args<'_>) -> Result<Later, Failure>),
 }
+
+/// An answer that is not there yet.
+pub type Later = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// A method.
 #[derive(Clone, Copy)]
@@ -124,7 +131,14 @@ pub struct Table {
 impl Table {
     /// The product's methods.
     pub fn standard() -> Self {
-        Table::of([ring::METHODS, bucket::METHODS, state::METHODS, key::METHODS].concat())
+        let each = [
+            ring::METHODS,
+            bucket::METHODS,
+            state::METHODS,
+            key::METHODS,
+            update::METHODS,
+        ];
+        Table::of(each.concat())
     }
 
     /// A table of just these methods.

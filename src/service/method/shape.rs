@@ -18,6 +18,7 @@ use crate::base::keys::Fingerprint;
 use crate::base::member::Standing;
 use crate::base::problem::Problem;
 use crate::base::version::Version;
+use crate::service::update::Image;
 use crate::service::{Facts, Failure};
 use crate::telemetry::operation::{self, Operation, Operations};
 use crate::wire::jsonrpc::Code;
@@ -186,6 +187,9 @@ pub(super) struct OwnRow<'a> {
     pub(super) fingerprint: FingerprintRow,
     /// What was wrong at its start.
     pub(super) problems: &'a [Problem],
+    /// Of a board that was started from one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) image: Option<Image>,
 }
 
 /// What the boards of a ring that paired show alike.

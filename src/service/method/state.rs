@@ -57,7 +57,7 @@ pub(super) const METHODS: &[Method] = &[
     view(
         "get_node_state",
         &["get-node-state"],
-        "{name, version, cluster, hash, addr, port, state, access, members, fingerprint, problems}",
+        "{name, version, cluster, hash, addr, port, state, access, members, fingerprint, problems, image?}",
         "Shows this board.",
         |facts, _, reply| with_overview(reply, |overview| shown("node", facts, overview)),
     ),
@@ -125,6 +125,7 @@ pub(in crate::service) fn shown(name: &str, facts: &Facts, overview: &Overview) 
                 members: overview.members.len().max(1),
                 fingerprint: FingerprintRow::new(&overview.fingerprint),
                 problems: &facts.problems,
+                image: facts.installer.image(),
             }),
             ..node_state(overview)
         }),
