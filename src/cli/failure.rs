@@ -110,6 +110,12 @@ impl Failure {
         self
     }
 
+    /// The same with another next step.
+    pub fn with_next(mut self, next: &str) -> Self {
+        next.clone_into(&mut self.next);
+        self
+    }
+
     /// Says it on standard error: two lines for a person, one JSON object for a machine.
     pub fn report(&self, json: bool) {
         use std::io::Write;

@@ -48,6 +48,7 @@ pub mod terminal;
 pub mod tls;
 mod tolerant;
 pub mod top;
+pub mod update;
 pub mod value;
 
 use failure::Failure;
@@ -102,6 +103,8 @@ enum Verb {
     Join(join::Args),
     /// Make a board leave its ring.
     Leave(leave::Args),
+    /// Update the image of a board, or of all, one after the other.
+    Update(update::Args),
     /// Find out why a board sees no neighbours.
     Doctor(doctor::Args),
     /// Write everything the ring holds as JSON lines.
@@ -163,6 +166,7 @@ impl Verb {
             Verb::Search(args) => args.json,
             Verb::Join(args) => args.client.json,
             Verb::Leave(args) => args.client.json,
+            Verb::Update(args) => args.client.json,
             Verb::Doctor(args) => args.client.json,
             Verb::Export(args) => args.client.json,
             Verb::Import(args) => args.client.json,
@@ -199,6 +203,7 @@ impl Verb {
                 Verb::Search(args) => search::run(args, out).await,
                 Verb::Join(args) => join::run(args, out).await,
                 Verb::Leave(args) => leave::run(args, out).await,
+                Verb::Update(args) => update::run(args, out).await,
                 Verb::Doctor(args) => doctor::run(args, out).await,
                 Verb::Export(args) => export::run(args, out).await,
                 Verb::Import(args) => import::run(args, out).await,

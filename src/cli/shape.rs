@@ -40,6 +40,40 @@ pub struct NodeState {
     /// Why they show nothing.
     #[serde(default)]
     pub fingerprint_note: Option<String>,
+    /// Of a board that was started from an image.
+    #[serde(default)]
+    pub image: Option<ImageState>,
+}
+
+/// What a board says of its image.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ImageState {
+    /// The board's name, as `image/build.sh` takes it.
+    pub board: String,
+    /// The image's version.
+    pub version: String,
+    /// Its commit.
+    pub commit: String,
+    /// The slot it was started from.
+    pub slot: String,
+    /// It is tried, and not found good yet.
+    #[serde(default)]
+    pub trial: bool,
+    /// How the last update went.
+    #[serde(default)]
+    pub last_update: Option<LastUpdate>,
+}
+
+/// How an update went.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct LastUpdate {
+    /// `waiting`, `trying`, `good`, `back` or `refused`.
+    pub outcome: String,
+    /// Its version.
+    pub version: String,
+    /// Why it fell back or was refused.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// `get_cluster_state`.

@@ -85,6 +85,7 @@ fn words(node: &NodeState, state: &ClusterState, stats: &NodeStats, paint: Paint
     ));
     lines.push(format!("{:<15} {}", "Safe to unplug", unplug(stats, paint)));
     lines.push(format!("{:<15} {} (its id)", "Fingerprint", node.hash));
+    lines.extend(image(node, paint).map(|(name, words)| format!("{name:<15} {words}")));
     lines.extend(access(state, paint).map(|words| format!("{:<15} {words}", "Access")));
     lines.extend(pairing(node, paint).map(|words| format!("{:<15} {words}", "Pairing")));
     if stats.store != "open" {
@@ -103,6 +104,38 @@ fn words(node: &NodeState, state: &ClusterState, stats: &NodeStats, paint: Paint
         }
     }
     lines
+}
+
+/// The image it was started from, and how the last update went.
+fn image(node: &NodeState, paint: Paint) -> impl Iterator<Item = (&'static str, String)> {
+    let own = node.image.as_ref().map(|image| {
+        let tried = if image.trial { ", on trial" } else { "" };
+        let (version, board) = (shown(&image.version), shown(&image.board));
+        let (commit, slot) = (shown(&short(&image.commit)), shown(&image.slot));
+        (
+            "Image",
+            format!("{version} ({commit}) for {board}, slot {slot}{tried}"),
+        )
+    });
+    let last = node
+        .image
+        .as_ref()
+        .and_then(|image| image.last_update.as_ref());
+    let last = last.map(|last| {
+        let version = shown(&last.version);
+        let reason = last.reason.as_deref().map(shown).unwrap_or_default();
+        let words = match last.outcome.as_str() {
+            "good" => paint.good(&format!("{version} was found good")),
+            "back" => paint.bad(&format!(
+                "{version} was tried, and the board fell back: {reason}"
+            )),
+            "refused" => paint.bad(&format!("{version} was refused: {reason}")),
+            "waiting" => format!("{version} is about to be tried"),
+            _ => format!("{version} is being tried"),
+        };
+        ("Last update", words)
+    });
+    own.into_iter().chain(last)
 }
 
 /// How far the cluster keeps strangers out, and what its owner can do.
@@ -283,6 +316,29 @@ mod tests {
         );
         assert!(of(Some("open")).unwrap().contains("may join"));
         assert_eq!(of(None), None, "an older board says nothing");
+    }
+
+    #[test]
+    fn an_image_is_said_with_how_its_last_update_went() {
+        let of = |image: serde_json::Value| {
+            let node = json!({"cluster": "home", "hash": "ab", "state": "active", "image": image});
+            let node = serde_json::from_value(node).unwrap();
+            let lines = super::image(&node, Paint::PLAIN).map(|(name, it)| format!("{name}: {it}"));
+            lines.collect::<Vec<_>>()
+        };
+        let mut image = json!({"board": "rpi4", "version": "0.2.0", "commit": "c".repeat(40),
+            "slot": "a", "trial": true});
+        assert_eq!(
+            of(image.clone()),
+            ["Image: 0.2.0 (cccccccc) for rpi4, slot a, on trial"]
+        );
+        image["last_update"] = json!({"outcome": "back", "version": "0.3.0", "reason": "a panic"});
+        let said = of(image)[1].clone();
+        assert_eq!(
+            said,
+            "Last update: 0.3.0 was tried, and the board fell back: a panic"
+        );
+        assert_eq!(of(json!(null)).len(), 0, "it was not started from one");
     }
 
     #[test]

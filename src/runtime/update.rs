@@ -22,7 +22,7 @@ use super::store::STORE_FORMAT;
 use crate::base::id::Id;
 use crate::base::limit;
 use crate::security::identity;
-use crate::service::update::{Ask, Image, Installer, Refused, Taken, Taking};
+use crate::service::update::{Ask, Image, Installer, LastUpdate, Refused, Taken, Taking};
 use crate::wire::update::{HEAD_BYTES, Installed, SLOT_BYTES, Signed, Update};
 
 /// What the image says of itself.
@@ -33,7 +33,7 @@ const PUBLIC_KEY: &str = "etc/roundel/update.pub";
 const CARD: &str = "dev/.roundel-card";
 /// It is there while the slot is tried.
 const TRIAL: &str = "dev/.roundel-trial";
-/// How the last update went, in words; written by root.
+/// How the last update went, see [`LastUpdate::parse`]; written by root.
 const OUTCOME: &str = "data/update";
 /// Bytes of each of these files; more is none of them.
 const FILE_BYTES_MAX: u64 = 4_096;
@@ -125,6 +125,22 @@ impl Images {
         })
     }
 
+    /// One that root has not taken yet goes before what root says of others.
+    fn last_update(&self) -> Option<LastUpdate> {
+        let directory = self.directory.as_ref();
+        let ready = directory.and_then(|it| File::open(it.join(READY)).ok());
+        if let Some(file) = ready {
+            let mut head = Vec::new();
+            file.take(HEAD_BYTES as u64).read_to_end(&mut head).ok()?;
+            return Some(LastUpdate {
+                outcome: "waiting".to_owned(),
+                version: Signed::parse(&head).ok()?.update.version.to_string(),
+                reason: None,
+            });
+        }
+        LastUpdate::parse(&text(&self.root.join(OUTCOME))?)
+    }
+
     /// Carries it out; blocks while the medium is written.
     fn take(&self, ask: Ask) -> Result<Taken, Refused> {
         let running = self.running.as_ref().ok_or(Refused::NoImage)?;
@@ -190,7 +206,7 @@ impl Installer for Images {
         let image = self.running.as_ref()?.image.clone();
         Some(Image {
             trial: image.trial && self.root.join(TRIAL).exists(),
-            last_update: text(&self.root.join(OUTCOME)).map(|it| it.trim_end().to_owned()),
+            last_update: self.last_update(),
             ..image
         })
     }

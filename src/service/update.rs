@@ -61,8 +61,35 @@ pub struct Image {
     pub slot: String,
     /// It is tried, and not found good yet.
     pub trial: bool,
-    /// How the last update went, in words.
-    pub last_update: Option<String>,
+    /// How the last update went.
+    pub last_update: Option<LastUpdate>,
+}
+
+/// How an update went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LastUpdate {
+    /// `waiting` for the system to take it, `trying`, `good`, `back`: the board fell back to what
+    /// ran before, `refused`: it was not tried.
+    pub outcome: String,
+    /// The update's version.
+    pub version: String,
+    /// Why it was refused or fell back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl LastUpdate {
+    /// Reads `OUTCOME VERSION [REASON]`, a line.
+    pub fn parse(line: &str) -> Option<Self> {
+        let mut words = line.trim_end().splitn(3, ' ').map(str::to_owned);
+        let (outcome, version) = (words.next()?, words.next()?);
+        let known = ["waiting", "trying", "good", "back", "refused"];
+        known.contains(&outcome.as_str()).then(|| LastUpdate {
+            outcome,
+            version,
+            reason: words.next(),
+        })
+    }
 }
 
 /// Why an update is not taken; the slot that runs is as it was in every case.

@@ -97,6 +97,11 @@ fn a_signed_update_is_kept_whole_for_root_to_take() {
     let file = system.kept(READY).expect("it waits");
     assert_eq!(file, [&head[..], b"new root"].concat());
     assert!(system.kept(NEW).is_none());
+    let told = system.images.image().unwrap().last_update.unwrap();
+    assert_eq!(
+        (told.outcome.as_str(), told.version.as_str()),
+        ("waiting", "0.2.0")
+    );
     let checked = check(
         system.root.path(),
         &system.root.path().join("data/roundel").join(READY),
@@ -201,13 +206,17 @@ fn what_runs_and_how_the_last_update_went_is_told() {
     let image = system.images.image().unwrap();
     assert_eq!((image.slot.as_str(), image.trial), ("a", false));
     assert_eq!(image.last_update, None);
-    put(system.root.path(), OUTCOME, "0.2.0 fell back: it crashed\n");
+    put(system.root.path(), OUTCOME, "back 0.2.0 it crashed\n");
     put(system.root.path(), TRIAL, "");
     let tried = Images::new(system.root.path(), Some(system.root.path()));
     let image = tried.image().unwrap();
     assert!(image.trial);
     let said = image.last_update.unwrap();
-    assert_eq!(said, "0.2.0 fell back: it crashed");
+    assert_eq!(
+        (said.outcome.as_str(), said.version.as_str()),
+        ("back", "0.2.0")
+    );
+    assert_eq!(said.reason.as_deref(), Some("it crashed"));
     let head = head(b"root", &system.key, |_| {}).into();
     let refused = tried.take(Ask::Begin {
         head,
