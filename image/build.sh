@@ -5,9 +5,11 @@ set -eu
 usage() {
     cat <<'TEXT'
 usage: image/build.sh BOARD [--key new|FILE|none] [--hostname H] [--wifi SSID:PSK-FILE]
-                      [--country CC] [--binary FILE] [--out DIR] [--lagging-archive]
+                      [--country CC] [--sign new|FILE] [--binary FILE] [--out DIR]
+                      [--lagging-archive]
 
-Makes DIR/roundel-BOARD-VERSION.img.zst, its .bmap, its list of contents (.sbom.json) and SHA256SUMS.
+Makes DIR/roundel-BOARD-VERSION.img.zst, its .bmap, its list of contents (.sbom.json) and SHA256SUMS;
+with --sign also the .update for `roundel update`.
 
   BOARD       a folder of board/ with a meta file, like raspberrypi/rpi4 or rpi4
   --key       the cluster's key on the boot partition: 'new' makes one and keeps it beside the image,
@@ -15,6 +17,9 @@ Makes DIR/roundel-BOARD-VERSION.img.zst, its .bmap, its list of contents (.sbom.
   --hostname  the board's name; without it, each board makes one from its hardware address
   --wifi      the network's name, and a file whose first line is its password
   --country   where the board is, like DE: its rules of radio; without it those that hold everywhere
+  --sign      the private key that signs updates: boards with this image take updates signed with it,
+              and no others; 'new' makes one and keeps it beside the image. Without it the image
+              takes no updates
   --binary    a static binary made before; without it, image/cross.sh makes it
   --out       where to (default: target/image)
   --lagging-archive
@@ -23,7 +28,7 @@ Makes DIR/roundel-BOARD-VERSION.img.zst, its .bmap, its list of contents (.sbom.
               image misses may have been mended since. The list of contents says so
 
 Needs root for nothing but missing packages. Two builds of one commit from the same packages are the
-same to the bit, but for the key of '--key new'.
+same to the bit, but for the keys of '--key new' and '--sign new', and signatures.
 TEXT
     echo
     boards
@@ -49,6 +54,7 @@ key=none
 hostname=
 wifi=
 country=
+sign=
 binary=
 out=target/image
 lagging=
@@ -62,6 +68,7 @@ while [ $# -gt 0 ]; do
     --hostname) value "$@" && hostname=$2 && shift ;;
     --wifi) value "$@" && wifi=$2 && shift ;;
     --country) value "$@" && country=$2 && shift ;;
+    --sign) value "$@" && sign=$2 && shift ;;
     --binary) value "$@" && binary=$2 && shift ;;
     --out) value "$@" && out=$2 && shift ;;
     --lagging-archive) lagging=yes ;;
@@ -94,6 +101,10 @@ esac
 case $key in
 new | none) ;;
 *) [ -r "$key" ] || fail "the key $key cannot be read; --key takes new, none or a file" 2 ;;
+esac
+case $sign in
+'' | new) ;;
+*) [ -r "$sign" ] || fail "the signing key $sign cannot be read; --sign takes new or a file" 2 ;;
 esac
 if [ -n "$wifi" ]; then
     case $wifi in
@@ -140,6 +151,7 @@ xz xz-utils
 bmaptool bmap-tools
 python3 python3
 cargo cargo
+openssl openssl
 LIST
 [ -z "$missing" ] || fail "programs are missing; install what has them:$missing"
 export PATH="$PATH:/usr/sbin:/sbin"
@@ -165,9 +177,11 @@ mkdir -p "$work" "$out"
 . image/lib/root.sh
 . image/lib/initramfs.sh
 . image/lib/card.sh
+. image/lib/update.sh
 
 fetch_packages
 make_root
 make_initramfs
+[ -z "$sign" ] || make_update
 make_card
 echo "$out/roundel-$board-$version.img.zst"

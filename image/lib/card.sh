@@ -113,8 +113,8 @@ make_card() {
     (cd "$boot" && find . -mindepth 1 -maxdepth 1 | sort | while read -r file; do
         mcopy -s -m -i "$top/$fat" "$file" ::/
     done)
-    [ "$(stat -c %s "$work/root.squashfs")" -le $((root_size * 1048576)) ] ||
-        fail "the root is larger than its $root_size MiB slot"
+    [ "$(stat -c %s "$work/root.squashfs")" -le $((root_size * 1048576 - 4096)) ] ||
+        fail "the root is larger than its $root_size MiB slot, of which an update's head takes 4 KiB"
     ext4=$work/data.ext4
     rm -f "$ext4"
     truncate -s "${data_size}M" "$ext4"
@@ -145,7 +145,8 @@ make_card() {
     esac
     python3 image/lib/sbom.py ${lagging:+--lagging-archive} "$work/packages.list" "$work/packages" \
         $target "$board" "$version" "$SOURCE_DATE_EPOCH" >"$out/$name.sbom.json"
-    (cd "$out" && sha256sum "$name.img.zst" "$name.bmap" "$name.sbom.json") >"$work/sums"
+    (cd "$out" && sha256sum "$name.img.zst" "$name.bmap" "$name.sbom.json" ${sign:+"$name.update"}) \
+        >"$work/sums"
     sums=$out/SHA256SUMS
     touch "$sums"
     grep -v " $name\." "$sums" >"$work/others" || true

@@ -96,6 +96,7 @@ make_root() {
     for overlay in board/common/root "$directory/root"; do
         [ -d "$overlay" ] && cp -R "$overlay/." "$root/"
     done
+    [ -z "$sign" ] || signing_key
     cat >"$root/etc/roundel-release" <<RELEASE
 BOARD=$board
 VERSION=$version
