@@ -57,6 +57,7 @@ use crate::runtime::update::Images;
 use crate::security::identity::{Identity, Signer};
 use crate::service::caller::{Entrance, Keys};
 use crate::service::owner::Desk;
+use crate::service::update::Installer;
 use crate::service::web::PRESENTATION_PATH;
 use crate::service::{self, Facts, Publisher, Service, device};
 use crate::telemetry;
@@ -266,9 +267,12 @@ impl Node {
         let members = event::Members::default();
         let gate = members.gate();
         let (reports_in, reports) = mpsc::unbounded_channel();
-        let options = start.store_options();
         let kept = start.diskless.is_none().then(|| start.directory.path());
         let images = Images::new(Path::new("/"), kept);
+        let options = Options {
+            keep_format: images.image().is_some_and(|image| image.trial),
+            ..start.store_options()
+        };
         let board = board(&config, &who, (start.identity, start.diskless, start.keys))?;
         let clock = board.1;
         let keyring = keyring::path(&start.directory);

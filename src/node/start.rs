@@ -71,6 +71,7 @@ impl Start {
         match self.diskless {
             Some(_) => Options {
                 free_space: FreeSpaceLevels::in_memory(),
+                ..Options::default()
             },
             None => Options::default(),
         }

@@ -36,7 +36,11 @@ fn open(path: &Path) -> (Store, UnboundedReceiver<StoreReply>) {
         put_percent_min: 0,
         remove_bytes_min: 0,
     };
-    (Store::open(path, Options { free_space }, sender), replies)
+    let options = Options {
+        free_space,
+        keep_format: false,
+    };
+    (Store::open(path, options, sender), replies)
 }
 
 /// A store with items, made once.

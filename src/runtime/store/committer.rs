@@ -34,6 +34,7 @@ const MEASURE_INTERVAL: Duration = Duration::from_secs(2);
 /// Takes batches until the handle is gone.
 pub(super) struct Committer {
     path: PathBuf,
+    keep_format: bool,
     space: Space,
     shared: Arc<Shared>,
     queue: mpsc::Receiver<(StoreId, Batch)>,
@@ -62,6 +63,7 @@ impl Committer {
     ) -> Self {
         Committer {
             path: path.to_owned(),
+            keep_format: options.keep_format,
             space: Space::new(path.to_owned(), options.free_space),
             shared,
             queue,
@@ -242,7 +244,7 @@ impl Committer {
 
     /// Opens the database and reads what the store keeps for itself.
     fn open(&mut self) -> Result<Opened, OpenError> {
-        let medium = Medium::open(&self.path)?;
+        let medium = Medium::open(&self.path, self.keep_format)?;
         self.fell_back = medium.is_newly_damaged;
         let damaged = |source| OpenError::Damaged {
             path: self.path.clone(),

@@ -67,6 +67,18 @@ pub enum OpenError {
         /// Its format.
         got: u32,
     },
+    /// The image is tried, and an older one may be fallen back to.
+    #[error(
+        "the store in {} has format {got}, and an image on trial writes no other into it. Nothing \
+         was changed",
+        .path.display()
+    )]
+    OnTrial {
+        /// Where.
+        path: PathBuf,
+        /// Its format.
+        got: u32,
+    },
     /// The format file is not ours.
     #[error(
         "{} is not a roundel store: its file `format` does not begin with \"{FORMAT_MARK}\"; give \
@@ -133,13 +145,17 @@ pub(super) struct Medium {
 
 impl Medium {
     /// Opens the store below `path`, making it when there is none. May take a second after heavy
-    /// use: the journal is replayed.
+    /// use: the journal is replayed. With `keep_format` one of an older format is left alone.
     ///
     /// # Errors
     /// [`OpenError`]; nothing was changed unless it is `Damaged`.
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
+    pub fn open(path: &Path, keep_format: bool) -> Result<Self, OpenError> {
         fs::create_dir_all(path).map_err(|error| io_error(path, error))?;
         let found = check_format(path)?;
+        if let Some(got) = found.filter(|got| keep_format && *got != STORE_FORMAT) {
+            let path = path.to_owned();
+            return Err(OpenError::OnTrial { path, got });
+        }
         if found.is_none() {
             create(path)?;
         }

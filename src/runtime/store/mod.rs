@@ -84,6 +84,9 @@ pub struct Opened {
 pub struct Options {
     /// Below how many free bytes writes are refused.
     pub free_space: FreeSpaceLevels,
+    /// A store of another format is refused: the image is on trial, and what was before it has to
+    /// read the store still.
+    pub keep_format: bool,
 }
 
 /// Where a store is in its life.

@@ -126,6 +126,7 @@ fn no_levels() -> Options {
             put_percent_min: 0,
             remove_bytes_min: 0,
         },
+        keep_format: false,
     }
 }
 
@@ -176,7 +177,7 @@ fn text(record: Option<Record>) -> Option<String> {
 
 /// A database put below `path` by hand, for what the store itself never writes.
 fn with_database(path: &Path, change: impl FnOnce(&Medium)) {
-    change(&Medium::open(path).unwrap());
+    change(&Medium::open(path, false).unwrap());
 }
 
 /// Bytes of the files below a directory, as `du` counts them.
@@ -392,6 +393,21 @@ fn high_water_mark_alone_is_kept_and_never_falls() {
         Bench::start(temp.path(), no_levels()).1.unwrap().high_water,
         Some(Stamp(9))
     );
+}
+
+#[test]
+fn an_image_on_trial_leaves_a_store_of_an_older_format_alone() {
+    let temp = tempfile::tempdir().unwrap();
+    Bench::open(temp.path())
+        .commit(vec![put("a", 1, "1")])
+        .unwrap();
+    let mark = temp.path().join("format");
+    std::fs::write(&mark, "roundel store 1\n").unwrap();
+    let refused = Medium::open(temp.path(), true).err();
+    assert!(matches!(refused, Some(OpenError::OnTrial { got: 1, .. })));
+    assert_eq!(std::fs::read(&mark).unwrap(), b"roundel store 1\n");
+    assert!(Medium::open(temp.path(), false).is_ok(), "found good");
+    assert!(Medium::open(temp.path(), true).is_ok(), "its own format");
 }
 
 #[test]
