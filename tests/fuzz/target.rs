@@ -19,6 +19,7 @@ use roundel::wire::jsonrpc::{self, Json};
 use roundel::wire::peer::Message as PeerMessage;
 use roundel::wire::soap::Call;
 use roundel::wire::ssdp::Message as SsdpMessage;
+use roundel::wire::update::{HEAD_BYTES, Signed};
 use roundel::wire::xml::Element;
 use roundel::wire::{description, frame, gena, httpu};
 
@@ -40,12 +41,20 @@ pub const TARGETS: &[Target] = &[
     ("key", key),
     ("config", config),
     ("token", secret::token),
+    ("update", update),
     ("keyring", secret::keyring),
     ("offer", secret::offer),
     ("session", session::session),
     ("swim", secret::swim),
     ("store", store::recover),
 ];
+
+/// Heads of updates of the image.
+pub fn update(bytes: &[u8]) {
+    if let Ok(read) = Signed::parse(bytes) {
+        assert_eq!(read.emit(), bytes[..HEAD_BYTES]);
+    }
+}
 
 /// Advertisements, searches and answers.
 pub fn ssdp(bytes: &[u8]) {

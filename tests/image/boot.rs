@@ -67,10 +67,10 @@ fn settings() -> String {
 }
 
 /// A DHCP server beside the bridge; ended when it is dropped.
-struct Dhcp(Child);
+pub struct Dhcp(Child);
 
 impl Dhcp {
-    fn start(lab: &Lab) -> Self {
+    pub fn start(lab: &Lab) -> Self {
         guest::hub_ip(lab, "addr add 10.77.255.1/16 dev br0\n");
         let leases = lab.directory().join("leases");
         let mut command = Command::new("dnsmasq");

@@ -325,6 +325,17 @@ impl<'a> Guest<'a> {
         output
     }
 
+    /// Waits until it restarts, which ends the machine: whoever waits powers it on again.
+    pub fn wait_restart(&mut self, time_max: Duration) {
+        wait::until("the guest restarts", time_max, || {
+            match self.process.try_wait().expect("it is ours") {
+                Some(_) => Ok(()),
+                None => Err(self.console().lines().last().unwrap_or("").to_owned()),
+            }
+        });
+        self.cut_power();
+    }
+
     /// Cuts its power.
     pub fn cut_power(&mut self) {
         let _ = self.process.kill();

@@ -26,6 +26,7 @@ mod script;
 mod switch;
 mod udev;
 mod unit;
+mod update;
 #[path = "../lan/wait.rs"]
 #[allow(dead_code)]
 mod wait;

@@ -1,0 +1,291 @@
+//! Updates of a machine that runs an image: a good one is kept, and every other leaves the board as
+//! it was, with all that it stored.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use roundel::base::id::Id;
+use roundel::security::identity::{Identity, Signer};
+use roundel::wire::update::{HEAD_BYTES, Signed};
+use serde_json::{Value, json};
+
+use crate::boot::{Dhcp, boot_files};
+use crate::guest::{self, Guest, Machine};
+use crate::lab::Lab;
+use crate::wait;
+
+const BOARD: &str = "aarch64-virt";
+/// An update is sent, written, checked and the machine shut down within this.
+const RESTART_TIME_MAX: Duration = Duration::from_secs(180);
+/// A minute in the ring, and what comes before it, on an emulated machine.
+const GOOD_TIME_MAX: Duration = Duration::from_secs(180);
+
+/// The folder with the image, its cluster key, its signing key and its update; built once.
+fn images() -> &'static Path {
+    static IMAGES: OnceLock<PathBuf> = OnceLock::new();
+    IMAGES.get_or_init(|| {
+        let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/image/signed");
+        // Its key is never replaced.
+        let _ = fs::remove_dir_all(&out);
+        guest::build(BOARD, &["--key", "new", "--sign", "new"], &out);
+        out
+    })
+}
+
+fn name(ending: &str) -> PathBuf {
+    let version = env!("CARGO_PKG_VERSION");
+    images().join(format!("roundel-{BOARD}-{version}.{ending}"))
+}
+
+fn sh(line: &str) -> String {
+    let output = Command::new("sh").args(["-euc", line]).output();
+    let output = output.expect("a shell runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{line}: {said}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The private key that the image's updates are signed with, or another.
+fn signer(file: &Path) -> Identity {
+    let der = file.with_extension("der");
+    let (file, to) = (file.display(), der.display());
+    sh(&format!(
+        "openssl pkcs8 -topk8 -nocrypt -in {file} -outform DER -out {to}"
+    ));
+    Identity::from_pkcs8(&fs::read(&der).expect("it was written")).expect("a key of P-256")
+}
+
+fn signing_key() -> Identity {
+    signer(&images().join(format!("roundel-{BOARD}.signing.key")))
+}
+
+/// An update with that root, signed with that key.
+fn write_update(to: &Path, root: &[u8], key: &Identity) {
+    let good = fs::read(name("update")).expect("it was built");
+    let mut signed = Signed::parse(&good).expect("the script writes what the program reads");
+    signed.update.length = root.len() as u64;
+    signed.update.sha256 = Id::of(root);
+    signed.signature = key.sign(signed.update.emit().as_bytes());
+    fs::write(to, [&signed.emit(), root].concat()).expect("there is room");
+}
+
+/// A signed root in which `change`, lines of a shell in its folder, was done.
+fn variant(lab: &Lab, called: &str, change: &str) -> PathBuf {
+    let folder = lab.directory().join(called);
+    let (shown, squashfs) = (folder.display(), folder.with_extension("squashfs"));
+    let (packed, update) = (squashfs.display(), name("update"));
+    sh(&format!(
+        "tail -c +4097 {} >{packed}; unsquashfs -q -n -d {shown} {packed}; rm {packed}; \
+         cd {shown}; {change}; mksquashfs . {packed} -comp gzip -Xcompression-level 1 -quiet \
+         -no-progress",
+        update.display()
+    ));
+    let root = fs::read(&squashfs).expect("it was packed");
+    let to = folder.with_extension("update");
+    write_update(&to, &root, &signing_key());
+    to
+}
+
+/// A machine with the signed image on its card.
+struct Bench<'a> {
+    lab: &'a Lab,
+    card: PathBuf,
+    boot: PathBuf,
+    _dhcp: Dhcp,
+}
+
+impl<'a> Bench<'a> {
+    fn new(lab: &'a Lab) -> Self {
+        let card = guest::card(images(), BOARD, lab.directory());
+        Bench {
+            lab,
+            boot: boot_files(&card, lab.directory()),
+            card,
+            _dhcp: Dhcp::start(lab),
+        }
+    }
+
+    /// Powers it on, and waits until it serves.
+    fn start(&self) -> Guest<'a> {
+        let mut guest = self.power_on();
+        guest.wait_ready();
+        guest
+    }
+
+    fn power_on(&self) -> Guest<'a> {
+        let machine = Machine {
+            board: BOARD,
+            card: &self.card,
+            boot: &self.boot,
+            number: 0,
+        };
+        Guest::start(self.lab, &machine)
+    }
+
+    /// `roundel update` of a file, as its owner runs it elsewhere: exit code and what it said.
+    fn update(&self, guest: &Guest<'_>, file: &Path) -> Receiver<(Option<i32>, String)> {
+        let (file, to) = (file.to_owned(), guest.endpoint().to_string());
+        let key = name("cluster.key");
+        self.lab.board(0).visitor().begin(move || {
+            let output = Command::new(env!("CARGO_BIN_EXE_roundel"))
+                .arg("update")
+                .arg(file)
+                .args(["--node", &to, "--key"])
+                .arg(key)
+                .output()
+                .expect("the program was built");
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said).into_owned();
+            (output.status.code(), said)
+        })
+    }
+}
+
+fn image(guest: &Guest<'_>) -> Value {
+    guest.call("get_node_state", json!({})).expect("it answers")["image"].clone()
+}
+
+/// Waits until the board says so of its last update.
+fn wait_for_outcome(guest: &Guest<'_>, outcome: &str) -> Value {
+    let (image, _) = wait::until("the update's outcome", GOOD_TIME_MAX, || {
+        let state = guest.call("get_node_state", json!({}));
+        let image = state.map_err(|error| format!("{error:?}"))?["image"].clone();
+        match image["last_update"]["outcome"] == outcome {
+            true => Ok(image),
+            false => Err(image.to_string()),
+        }
+    });
+    image
+}
+
+#[test]
+fn a_good_update_is_kept_and_every_other_leaves_the_board_as_it_was() {
+    let lab = Lab::new("update", 1);
+    let bench = Bench::new(&lab);
+    let mut guest = bench.start();
+    let said = guest.shell("roundel put kept 1 2>&1 | tail -n 1");
+    assert!(said.contains("stored"), "{said}");
+    assert_eq!(image(&guest)["slot"], "a");
+
+    // A foreign key, and a byte that changed: refused before anything restarts.
+    let good = fs::read(name("update")).expect("it was built");
+    let foreign = lab.directory().join("foreign.update");
+    let key = Identity::from_pkcs8(&Identity::generate().expect("entropy")).expect("a key");
+    write_update(&foreign, &good[HEAD_BYTES..], &key);
+    let (code, said) = bench.update(&guest, &foreign).recv().expect("it ends");
+    assert_eq!(code, Some(5), "{said}");
+    assert!(said.contains("not signed with the key"), "{said}");
+    let corrupt = lab.directory().join("corrupt.update");
+    let mut bytes = good;
+    bytes[5_000_000] ^= 1;
+    fs::write(&corrupt, bytes).expect("there is room");
+    let (code, said) = bench.update(&guest, &corrupt).recv().expect("it ends");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("damaged"), "{said}");
+
+    // A good one.
+    let told = bench.update(&guest, &name("update"));
+    guest.wait_restart(RESTART_TIME_MAX);
+    let mut guest = bench.start();
+    let trial = image(&guest);
+    assert_eq!(
+        (&trial["slot"], &trial["trial"]),
+        (&json!("b"), &json!(true))
+    );
+    let (code, said) = told.recv().expect("it ends");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("found good"), "{said}");
+    let after = image(&guest);
+    assert_eq!(
+        (&after["slot"], &after["trial"]),
+        (&json!("b"), &json!(false))
+    );
+    assert_eq!(guest.get("kept").expect("it is there"), "1");
+
+    // One that panics as soon as it starts.
+    let crash =
+        "sed -i '2i mount -t proc proc /proc; echo c >/proc/sysrq-trigger' etc/init.d/start";
+    let crashing = variant(&lab, "crashing", crash);
+    let told = bench.update(&guest, &crashing);
+    guest.wait_restart(RESTART_TIME_MAX);
+    let mut trial = bench.power_on();
+    trial.wait_restart(RESTART_TIME_MAX);
+    assert!(trial.console().contains("sysrq"), "{}", trial.console());
+    let guest = bench.start();
+    let (code, said) = told.recv().expect("it ends");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("fell back"), "{said}");
+    let after = image(&guest);
+    assert_eq!(
+        (&after["slot"], &after["trial"]),
+        (&json!("b"), &json!(false))
+    );
+    assert_eq!(guest.get("kept").expect("it is there"), "1");
+    println!("{after}");
+}
+
+#[test]
+fn a_power_cut_at_any_moment_of_an_update_loses_nothing() {
+    if !wait::is_long() {
+        println!("with ROUNDEL_LONG alone: it starts the machine a dozen times");
+        return;
+    }
+    let lab = Lab::new("update-cut", 1);
+    let bench = Bench::new(&lab);
+    let mut guest = bench.start();
+    guest.shell("roundel put kept 1 2>&1 | tail -n 1");
+    // From the first bytes of the slot to the state that is written after them.
+    for wait_ms in [500, 2_000, 4_000, 6_000, 8_000, 12_000] {
+        let before = image(&guest)["slot"].clone();
+        let told = bench.update(&guest, &name("update"));
+        wait_for_outcome(&guest, "waiting");
+        std::thread::sleep(Duration::from_millis(wait_ms));
+        guest.cut_power();
+        guest = bench.start();
+        assert_eq!(guest.get("kept").expect("it is there"), "1");
+        let now = image(&guest);
+        println!("power cut {wait_ms} ms after the upload: slot {before} before, {now}");
+        // It waits for the system again, is tried, or fell back: it ends in every case.
+        if now["last_update"]["outcome"] == "waiting" {
+            guest.wait_restart(RESTART_TIME_MAX);
+            guest = bench.start();
+        }
+        let (code, said) = told.recv().expect("it ends");
+        println!("exit {code:?}: {said}");
+        let after = image(&guest);
+        let kept = after["last_update"]["outcome"] == "good";
+        assert_eq!(after["slot"] != before, kept, "{after}");
+        assert_eq!(code == Some(0), kept, "{said}");
+    }
+    // During the trial.
+    let before = image(&guest)["slot"].clone();
+    let told = bench.update(&guest, &name("update"));
+    guest.wait_restart(RESTART_TIME_MAX);
+    let mut trial = bench.start();
+    assert_eq!(image(&trial)["trial"], true);
+    trial.cut_power();
+    let mut guest = bench.start();
+    let after = wait_for_outcome(&guest, "back");
+    assert_eq!(after["slot"], before, "{after}");
+    assert_eq!(told.recv().expect("it ends").0, Some(1));
+    // One whose program ends again and again.
+    let ending = variant(
+        &lab,
+        "ending",
+        "printf '#!/bin/sh\\nexit 1\\n' >bin/roundel",
+    );
+    let told = bench.update(&guest, &ending);
+    guest.wait_restart(RESTART_TIME_MAX);
+    bench.power_on().wait_restart(RESTART_TIME_MAX);
+    let guest = bench.start();
+    let after = wait_for_outcome(&guest, "back");
+    assert_eq!(after["slot"], before, "{after}");
+    let (code, said) = told.recv().expect("it ends");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("ended again and again"), "{said}");
+    assert_eq!(guest.get("kept").expect("it is there"), "1");
+}
