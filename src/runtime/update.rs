@@ -2,11 +2,11 @@
 //! slots.
 //!
 //! The program may write no partition: an update is a file on the data partition, and root, which
-//! alone reaches the slots, copies it and checks its signature anew (`board/common/root/lib/roundel`,
-//! image/readme.md). Start: a head whose signature holds and that fits the board opens
-//! `update.new`. Steady state: parts are appended in their order and summed. End: a file of the
-//! right length and sum is synced and named `update.ready`, which root looks for; any other is
-//! removed. A file that a power cut left is removed by the next upload.
+//! alone reaches the slots, copies it and checks its signature anew (image/readme.md). Start: a
+//! head whose signature holds and that fits the board opens `update.new`. Steady state: parts are
+//! appended in their order and summed. End: a file of the right length and sum is synced and named
+//! `update.ready`, which root looks for; any other is removed. A file that a power cut left is
+//! replaced by the next upload.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::boot::{Dhcp, boot_files};
 use crate::guest::{self, Guest, Machine};
 use crate::lab::Lab;
+use crate::netns::Agent;
 use crate::wait;
 
 const BOARD: &str = "aarch64-virt";
@@ -95,6 +96,8 @@ struct Bench<'a> {
     lab: &'a Lab,
     card: PathBuf,
     boot: PathBuf,
+    /// Where the owner runs `roundel update` meanwhile.
+    owner: Agent,
     _dhcp: Dhcp,
 }
 
@@ -105,6 +108,7 @@ impl<'a> Bench<'a> {
             lab,
             boot: boot_files(&card, lab.directory()),
             card,
+            owner: lab.board(0).visitor(),
             _dhcp: Dhcp::start(lab),
         }
     }
@@ -130,7 +134,7 @@ impl<'a> Bench<'a> {
     fn update(&self, guest: &Guest<'_>, file: &Path) -> Receiver<(Option<i32>, String)> {
         let (file, to) = (file.to_owned(), guest.endpoint().to_string());
         let key = name("cluster.key");
-        self.lab.board(0).visitor().begin(move || {
+        self.owner.begin(move || {
             let output = Command::new(env!("CARGO_BIN_EXE_roundel"))
                 .arg("update")
                 .arg(file)
