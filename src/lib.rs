@@ -83,7 +83,7 @@
 //!            code  member  call  access (who may what)  store  hint  endpoint  time  rng  limit
 //!            problem (of a start)
 //! wire/      frame (framing)  peer (messages between boards)  httpu  ssdp/  xml  description
-//!            scpd  soap  gena  jsonrpc/
+//!            scpd  soap  gena  jsonrpc/  update (heads of images)
 //! security/  identity  certificate  password  key  hmac  hkdf  seal  spake2 (codes)  token
 //!            rnd1 (signed calls)  window
 //! telemetry/  counters, operation config/  file  valid  salvage  spoken
@@ -105,15 +105,15 @@
 //! service/   rpc (one document)  method/ (the table)  destination (other boards)  chord (ring
 //!            messages)  device/ (UPnP's table of actions)  control (SOAP)  subscribe (GENA)
 //!            caller (who asks)  retry (runs once)  owner (claim, log in)  guard (refusals)  route
-//!            health  failure (errors → codes)  journal (what happened)
+//!            health  failure (errors → codes)  journal (what happened)  update (of the image)
 //!            web/ (the page: document, feed, assets/)
 //! runtime/   driver  stream  udp  http/  tls  certificate  owner (its file)  discovery/
 //!            gena (events)  store/ (flash)  link (netlink)  allocator
-//!            datadir  identity  keyring  counters  client  probe (doctor)
+//!            datadir  identity  keyring  counters  client  probe (doctor)  update (its file)
 //! node/      mod (start, serve, stop)  bind  event  registry
 //! cli/       run  demo/  put  get  remove  list  status  ring  nodes  call  search  join  leave
 //!            top/ (poll → model → view → draw)  shell/ (scan → parse → session; prompt)
-//!            doctor/  export  import  completions  man, and what they share
+//!            doctor/  export  import  update  completions  man, and what they share
 //! tests/     tidy/ (this page's rules)  conformance/ (SSDP, HTTP, JSON-RPC, ring messages, UPnP
 //!            and its linter)  control_point/ (foreign UPnP clients)
 //!            readme/ (its commands)  cli  daemon/ (one real board and its disk)
@@ -338,6 +338,9 @@
 //!   Rejected: an authority of the cluster, which a stolen card would carry; a key for TLS alone.
 //! - *The owner's hash is a file on each board, sealed on its way to the next.* Rejected: an item
 //!   of the bucket, which clients can read.
+//! - *An update of the image is a file, sent in parts over JSON-RPC; root copies it into a slot and
+//!   checks it there.* Rejected: slots that the program may write, since what took it over could
+//!   change one between check and start; one long PUT, which signed calls do not cover.
 //! - *One port; the first byte tells HTTP from TLS from frames.* Rejected: a port each; more to
 //!   configure and to open in a firewall.
 //! - *A head is read into little memory before hyper or TLS has buffers for its client.* Rejected:

@@ -171,7 +171,7 @@ fn a_good_update_is_kept_and_every_other_leaves_the_board_as_it_was() {
     let lab = Lab::new("update", 1);
     let bench = Bench::new(&lab);
     let mut guest = bench.start();
-    let said = guest.shell("roundel put kept 1 2>&1 | tail -n 1");
+    let said = guest.shell("roundel put kept here 2>&1 | tail -n 1");
     assert!(said.contains("stored"), "{said}");
     assert_eq!(image(&guest)["slot"], "a");
 
@@ -208,7 +208,7 @@ fn a_good_update_is_kept_and_every_other_leaves_the_board_as_it_was() {
         (&after["slot"], &after["trial"]),
         (&json!("b"), &json!(false))
     );
-    assert_eq!(guest.get("kept").expect("it is there"), "1");
+    assert_eq!(guest.get("kept").expect("it is there"), "here");
 
     // One that panics as soon as it starts.
     let crash =
@@ -228,7 +228,7 @@ fn a_good_update_is_kept_and_every_other_leaves_the_board_as_it_was() {
         (&after["slot"], &after["trial"]),
         (&json!("b"), &json!(false))
     );
-    assert_eq!(guest.get("kept").expect("it is there"), "1");
+    assert_eq!(guest.get("kept").expect("it is there"), "here");
     println!("{after}");
 }
 
@@ -241,7 +241,7 @@ fn a_power_cut_at_any_moment_of_an_update_loses_nothing() {
     let lab = Lab::new("update-cut", 1);
     let bench = Bench::new(&lab);
     let mut guest = bench.start();
-    guest.shell("roundel put kept 1 2>&1 | tail -n 1");
+    guest.shell("roundel put kept here 2>&1 | tail -n 1");
     // From the first bytes of the slot to the state that is written after them.
     for wait_ms in [500, 2_000, 4_000, 6_000, 8_000, 12_000] {
         let before = image(&guest)["slot"].clone();
@@ -250,7 +250,7 @@ fn a_power_cut_at_any_moment_of_an_update_loses_nothing() {
         std::thread::sleep(Duration::from_millis(wait_ms));
         guest.cut_power();
         guest = bench.start();
-        assert_eq!(guest.get("kept").expect("it is there"), "1");
+        assert_eq!(guest.get("kept").expect("it is there"), "here");
         let now = image(&guest);
         println!("power cut {wait_ms} ms after the upload: slot {before} before, {now}");
         // It waits for the system again, is tried, or fell back: it ends in every case.
@@ -291,5 +291,5 @@ fn a_power_cut_at_any_moment_of_an_update_loses_nothing() {
     let (code, said) = told.recv().expect("it ends");
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("ended again and again"), "{said}");
-    assert_eq!(guest.get("kept").expect("it is there"), "1");
+    assert_eq!(guest.get("kept").expect("it is there"), "here");
 }
