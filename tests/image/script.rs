@@ -35,7 +35,10 @@ fn wrong_options_are_refused_before_anything_is_built() {
         (&["rpi4", "--hostname", "a b"], "a host name has letters"),
         (&["rpi4", "--wifi", "home"], "SSID:PSK-FILE"),
         (&["rpi4", "--wifi", "home:/nowhere"], "/nowhere"),
-        (&["rpi4", "--sign", "/nowhere"], "--sign takes new or a file"),
+        (
+            &["rpi4", "--sign", "/nowhere"],
+            "--sign takes new or a file",
+        ),
         (&["rpi4", "--colour", "red"], "no option --colour"),
         (&["rpi4", "rpi3"], "one board at a time"),
     ] {
