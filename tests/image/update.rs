@@ -103,7 +103,7 @@ struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     fn new(lab: &'a Lab) -> Self {
-        let card = guest::card(images(), BOARD, lab.directory());
+        let card = guest::card(&name("img.zst"), lab.directory());
         Bench {
             lab,
             boot: boot_files(&card, lab.directory()),
