@@ -6,8 +6,8 @@ usage() {
     cat <<'TEXT'
 usage: image/deb.sh ARCHITECTURE [--binary FILE] [--out DIR]
 
-Makes DIR/roundel_VERSION_ARCHITECTURE.deb: the static binary, its manual page and completions, the
-systemd unit. The rules of udev/ are the image's: here the system has its own ways.
+Makes DIR/roundel_VERSION_ARCHITECTURE.deb: the static binary, its manual pages and completions,
+and the systemd unit. The rules of udev/ are the image's: here the system has its own ways.
 
   ARCHITECTURE  arm64, armhf or amd64
   --binary      a static binary made before; without it, image/cross.sh makes it
