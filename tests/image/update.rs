@@ -17,13 +17,10 @@ use crate::boot::{Dhcp, boot_files};
 use crate::guest::{self, Guest, Machine};
 use crate::lab::Lab;
 use crate::netns::Agent;
-use crate::wait;
 
 const BOARD: &str = "aarch64-virt";
 /// An update is sent, written, checked and the machine shut down within this.
 const RESTART_TIME_MAX: Duration = Duration::from_secs(180);
-/// A minute in the ring, and what comes before it, on an emulated machine.
-const GOOD_TIME_MAX: Duration = Duration::from_secs(180);
 
 /// The folder with the image, its cluster key, its signing key and its update; built once.
 fn images() -> &'static Path {
@@ -153,19 +150,6 @@ fn image(guest: &Guest<'_>) -> Value {
     guest.call("get_node_state", json!({})).expect("it answers")["image"].clone()
 }
 
-/// Waits until the board says so of its last update.
-fn wait_for_outcome(guest: &Guest<'_>, outcome: &str) -> Value {
-    let (image, _) = wait::until("the update's outcome", GOOD_TIME_MAX, || {
-        let state = guest.call("get_node_state", json!({}));
-        let image = state.map_err(|error| format!("{error:?}"))?["image"].clone();
-        match image["last_update"]["outcome"] == outcome {
-            true => Ok(image),
-            false => Err(image.to_string()),
-        }
-    });
-    image
-}
-
 #[test]
 fn a_good_update_is_kept_and_every_other_leaves_the_board_as_it_was() {
     let lab = Lab::new("update", 1);
@@ -230,66 +214,4 @@ fn a_good_update_is_kept_and_every_other_leaves_the_board_as_it_was() {
     );
     assert_eq!(guest.get("kept").expect("it is there"), "here");
     println!("{after}");
-}
-
-#[test]
-fn a_power_cut_at_any_moment_of_an_update_loses_nothing() {
-    if !wait::is_long() {
-        println!("with ROUNDEL_LONG alone: it starts the machine a dozen times");
-        return;
-    }
-    let lab = Lab::new("update-cut", 1);
-    let bench = Bench::new(&lab);
-    let mut guest = bench.start();
-    guest.shell("roundel put kept here 2>&1 | tail -n 1");
-    // From the first bytes of the slot to the state that is written after them.
-    for wait_ms in [500, 2_000, 4_000, 6_000, 8_000, 12_000] {
-        let before = image(&guest)["slot"].clone();
-        let told = bench.update(&guest, &name("update"));
-        wait_for_outcome(&guest, "waiting");
-        std::thread::sleep(Duration::from_millis(wait_ms));
-        guest.cut_power();
-        guest = bench.start();
-        assert_eq!(guest.get("kept").expect("it is there"), "here");
-        let now = image(&guest);
-        println!("power cut {wait_ms} ms after the upload: slot {before} before, {now}");
-        // It waits for the system again, is tried, or fell back: it ends in every case.
-        if now["last_update"]["outcome"] == "waiting" {
-            guest.wait_restart(RESTART_TIME_MAX);
-            guest = bench.start();
-        }
-        let (code, said) = told.recv().expect("it ends");
-        println!("exit {code:?}: {said}");
-        let after = image(&guest);
-        let kept = after["last_update"]["outcome"] == "good";
-        assert_eq!(after["slot"] != before, kept, "{after}");
-        assert_eq!(code == Some(0), kept, "{said}");
-    }
-    // During the trial.
-    let before = image(&guest)["slot"].clone();
-    let told = bench.update(&guest, &name("update"));
-    guest.wait_restart(RESTART_TIME_MAX);
-    let mut trial = bench.start();
-    assert_eq!(image(&trial)["trial"], true);
-    trial.cut_power();
-    let mut guest = bench.start();
-    let after = wait_for_outcome(&guest, "back");
-    assert_eq!(after["slot"], before, "{after}");
-    assert_eq!(told.recv().expect("it ends").0, Some(1));
-    // One whose program ends again and again.
-    let ending = variant(
-        &lab,
-        "ending",
-        "printf '#!/bin/sh\\nexit 1\\n' >bin/roundel",
-    );
-    let told = bench.update(&guest, &ending);
-    guest.wait_restart(RESTART_TIME_MAX);
-    bench.power_on().wait_restart(RESTART_TIME_MAX);
-    let guest = bench.start();
-    let after = wait_for_outcome(&guest, "back");
-    assert_eq!(after["slot"], before, "{after}");
-    let (code, said) = told.recv().expect("it ends");
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("ended again and again"), "{said}");
-    assert_eq!(guest.get("kept").expect("it is there"), "here");
 }
