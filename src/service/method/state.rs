@@ -57,7 +57,8 @@ pub(super) const METHODS: &[Method] = &[
     view(
         "get_node_state",
         &["get-node-state"],
-        "{name, version, cluster, hash, addr, port, state, access, members, fingerprint, problems, image?}",
+        "{name, version, cluster, hash, addr, port, state, access, members, fingerprint, problems, \
+         image?}",
         "Shows this board.",
         |facts, _, reply| with_overview(reply, |overview| shown("node", facts, overview)),
     ),
