@@ -17,8 +17,8 @@ use crate::wait;
 
 /// roundel ends in order, the store is copied, roundel starts: five times what it takes here.
 const MOVE_TIME_MAX: Duration = Duration::from_secs(60);
-/// The disk's size.
-const DISK_BYTES: u64 = 64 << 20;
+/// The disk's size: the store takes no values with less than 96 MiB free.
+const DISK_BYTES: u64 = 256 << 20;
 
 /// Gives QEMU a command of its own.
 fn control(machine: &Machine<'_>, command: &str, arguments: &Value) {
