@@ -93,11 +93,15 @@ fn put(guest: &Guest<'_>, key: &str, value: &str) {
 /// Waits until the guest is a diskless member, and says why.
 fn wait_diskless(guest: &Guest<'_>, reason: &str) {
     wait::until("the guest is diskless", MOVE_TIME_MAX, || {
-        let state = guest.call("get_node_state", json!({}));
-        let state = state.map_err(|error| format!("{error:?}"))?.to_string();
-        match state.contains("diskless") && state.contains(reason) {
+        let ask = |method| {
+            let said = guest.call(method, json!({}));
+            said.map_err(|error| format!("{error:?}"))
+        };
+        let problems = ask("get_node_state")?["problems"].to_string();
+        let store = ask("get_cluster_state")?.to_string();
+        match store.contains("diskless") && problems.contains(reason) {
             true => Ok(()),
-            false => Err(state),
+            false => Err(format!("{problems} {store}")),
         }
     });
 }
