@@ -98,7 +98,7 @@ fn wait_diskless(guest: &Guest<'_>, reason: &str) {
             said.map_err(|error| format!("{error:?}"))
         };
         let problems = ask("get_node_state")?["problems"].to_string();
-        let store = ask("get_cluster_state")?.to_string();
+        let store = ask("get_node_stats")?["store"].to_string();
         match store.contains("diskless") && problems.contains(reason) {
             true => Ok(()),
             false => Err(format!("{problems} {store}")),
