@@ -152,6 +152,6 @@ fn a_usb_disk_is_the_medium_and_is_told_when_it_is_away() {
     wait_for_value(&guest, "a", "before");
     wait_for_value(&guest, "b", "on the disk");
     let state = guest.call("get_node_state", json!({})).expect("it answers");
-    assert_eq!(state["id"], id, "it is the board it was: {state}");
+    assert_eq!(state["hash"], id, "it is the board it was: {state}");
     guest.cut_power();
 }
