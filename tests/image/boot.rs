@@ -62,7 +62,7 @@ pub fn boot_files(card: &Path, to: &Path) -> PathBuf {
 }
 
 /// What an owner writes into `roundel.toml` so that the guest belongs to the lab's boards.
-fn settings() -> String {
+pub fn settings() -> String {
     "cluster = \"lab\"\n".to_owned()
 }
 
@@ -153,7 +153,7 @@ fn listen_alive(lab: &Lab, board: usize) -> JoinHandle<Option<(String, u32)>> {
 }
 
 /// Every node of this machine sees exactly these boards, all alive.
-fn wait_for_members(nodes: &[Node<'_>], ids: &[&str]) -> Duration {
+pub fn wait_for_members(nodes: &[Node<'_>], ids: &[&str]) -> Duration {
     let look = |node: &Node<'_>| {
         let members = node.members()?;
         let alive = |id: &&&str| members.iter().any(|(it, alive)| it == **id && *alive);
@@ -191,7 +191,7 @@ fn udn(lab: &Lab, guest: &Guest<'_>) -> String {
 }
 
 /// What is put at a node is read at the guest, and the other way round.
-fn both_ways(nodes: &[Node<'_>], guest: &Guest<'_>) {
+pub fn both_ways(nodes: &[Node<'_>], guest: &Guest<'_>) {
     nodes[0].put("from here", "1").expect("it is stored");
     assert_eq!(guest.get("from here").expect("it is there"), "1");
     guest
@@ -201,7 +201,7 @@ fn both_ways(nodes: &[Node<'_>], guest: &Guest<'_>) {
 }
 
 /// What the guest uses in all.
-fn memory(guest: &mut Guest<'_>) {
+pub fn memory(guest: &mut Guest<'_>) {
     let used = guest.shell("free -k | awk '/Mem:/ { print \"used\", $2 - $7 }'");
     let kib = used.split("used ").nth(1).and_then(|rest| {
         rest.split(|c: char| !c.is_ascii_digit())

@@ -4,6 +4,7 @@
 
 mod alone;
 mod boot;
+mod cut;
 mod guest;
 #[path = "../lan/http.rs"]
 #[allow(dead_code)]
@@ -11,6 +12,7 @@ mod http;
 #[path = "../lan/lab.rs"]
 #[allow(dead_code)]
 mod lab;
+mod machines;
 mod medium;
 #[path = "../lan/netns.rs"]
 #[allow(dead_code)]

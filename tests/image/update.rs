@@ -20,7 +20,7 @@ use crate::netns::Agent;
 
 const BOARD: &str = "aarch64-virt";
 /// An update is sent, written, checked and the machine shut down within this.
-const RESTART_TIME_MAX: Duration = Duration::from_secs(180);
+pub const RESTART_TIME_MAX: Duration = Duration::from_secs(180);
 
 /// The folder with the image, its cluster key, its signing key and its update; built once.
 fn images() -> &'static Path {
@@ -34,7 +34,8 @@ fn images() -> &'static Path {
     })
 }
 
-fn name(ending: &str) -> PathBuf {
+/// A file of the image's folder.
+pub fn name(ending: &str) -> PathBuf {
     let version = env!("CARGO_PKG_VERSION");
     images().join(format!("roundel-{BOARD}-{version}.{ending}"))
 }
@@ -89,7 +90,7 @@ fn variant(lab: &Lab, called: &str, change: &str) -> PathBuf {
 }
 
 /// A machine with the signed image on its card.
-struct Bench<'a> {
+pub struct Bench<'a> {
     lab: &'a Lab,
     card: PathBuf,
     boot: PathBuf,
@@ -99,7 +100,7 @@ struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    fn new(lab: &'a Lab) -> Self {
+    pub fn new(lab: &'a Lab) -> Self {
         let card = guest::card(&name("img.zst"), lab.directory());
         Bench {
             lab,
@@ -111,7 +112,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Powers it on, and waits until it serves.
-    fn start(&self) -> Guest<'a> {
+    pub fn start(&self) -> Guest<'a> {
         let mut guest = self.power_on();
         guest.wait_ready();
         guest
@@ -128,7 +129,7 @@ impl<'a> Bench<'a> {
     }
 
     /// `roundel update` of a file, as its owner runs it elsewhere: exit code and what it said.
-    fn update(&self, guest: &Guest<'_>, file: &Path) -> Receiver<(Option<i32>, String)> {
+    pub fn update(&self, guest: &Guest<'_>, file: &Path) -> Receiver<(Option<i32>, String)> {
         let (file, to) = (file.to_owned(), guest.endpoint().to_string());
         let key = name("cluster.key");
         self.owner.begin(move || {
@@ -146,7 +147,8 @@ impl<'a> Bench<'a> {
     }
 }
 
-fn image(guest: &Guest<'_>) -> Value {
+/// What the board says of its image.
+pub fn image(guest: &Guest<'_>) -> Value {
     guest.call("get_node_state", json!({})).expect("it answers")["image"].clone()
 }
 

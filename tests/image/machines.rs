@@ -1,0 +1,43 @@
+//! The other machines of QEMU boot their images and join boards of this machine.
+
+use crate::boot::{self, Dhcp};
+use crate::guest::{self, Guest, Machine};
+use crate::lab::Lab;
+use crate::node::{Node, Start};
+
+fn boots_and_joins(board: &'static str) {
+    let lab = Lab::new(board, 2);
+    let _dhcp = Dhcp::start(&lab);
+    let mut nodes: Vec<Node<'_>> = (0..2)
+        .map(|board| Node::exec(&lab, board, Start::on(board)))
+        .collect();
+    nodes.iter_mut().for_each(Node::wait_ready);
+    let image = guest::build(board, &[], &lab.directory().join("image"));
+    let card = guest::card(&image, lab.directory());
+    guest::write_boot_file(&card, "roundel.toml", &boot::settings());
+    let boot = boot::boot_files(&card, lab.directory());
+    let machine = Machine {
+        board,
+        card: &card,
+        boot: &boot,
+        number: 0,
+    };
+    let mut guest = Guest::start(&lab, &machine);
+    let ready = guest.wait_ready();
+    let ids = [nodes[0].id.as_str(), nodes[1].id.as_str(), guest.id()];
+    let joined = boot::wait_for_members(&nodes, &ids);
+    println!("{board}: power-on to ready {ready:.1?}, in the ring {joined:.1?} later");
+    boot::both_ways(&nodes, &guest);
+    boot::memory(&mut guest);
+}
+
+#[test]
+fn every_other_machine_boots_and_joins_a_ring() {
+    if !guest::all() {
+        println!("left out: armv7-virt and raspi3b; ./tests/run --long boots them");
+        return;
+    }
+    for board in ["armv7-virt", "raspi3b"] {
+        boots_and_joins(board);
+    }
+}
