@@ -36,7 +36,7 @@ CONF
     # The same archive as this machine's, for the board's suite.
     archive=$(apt-cache policy | sed -n 's/^ *[0-9]* \(http[^ ]*\) .*\/main .*/\1/p' |
         grep -v -e security -e updates | head -1)
-    [ -n "$archive" ] || fail "this machine's apt names no Debian archive; see /etc/apt"
+    [ -n "$archive" ] || fail "this machine's apt knows no Debian archive; run apt-get update, or see /etc/apt"
     keys=/usr/share/keyrings/debian-archive-keyring.gpg
     [ -r "$keys" ] || fail "the archive's keys are missing; install debian-archive-keyring"
     {
