@@ -25,6 +25,7 @@ fn end<'a>(bench: &Bench<'a>, mut guest: Guest<'a>) -> (Guest<'a>, Value) {
     let deadline = Instant::now() + END_TIME_MAX;
     loop {
         if guest.has_ended() {
+            guest.cut_power();
             guest = bench.start();
         }
         let state = guest.call("get_node_state", json!({})).unwrap_or_default();

@@ -22,6 +22,7 @@ mod netns;
 mod node;
 mod package;
 mod problem;
+mod rolling;
 mod script;
 #[path = "../lan/switch.rs"]
 #[allow(dead_code)]

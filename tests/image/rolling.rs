@@ -1,0 +1,114 @@
+//! A ring of guests is updated one board after the other.
+
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::boot::{self, Dhcp};
+use crate::guest::{self, Guest, Machine};
+use crate::lab::Lab;
+use crate::update;
+use crate::wait;
+
+/// Each of two boards is sent the update, restarts, and is in the ring for a minute.
+const ROLL_TIME_MAX: Duration = Duration::from_secs(900);
+
+/// What a guest says of its image; null while it does not answer.
+fn image(guest: &Guest<'_>) -> Value {
+    let state = guest.call("get_node_state", json!({}));
+    state.unwrap_or_default()["image"].clone()
+}
+
+#[test]
+fn a_rolling_update_has_one_board_restart_at_a_time() {
+    if !guest::all() {
+        println!("left out: two machines start twice; ./tests/run --long does");
+        return;
+    }
+    let lab = Lab::new("rolling", 1);
+    let _dhcp = Dhcp::start(&lab);
+    let cards: Vec<_> = (0..2)
+        .map(|number| {
+            let directory = lab.directory().join(format!("card{number}"));
+            fs::create_dir_all(&directory).expect("there is room");
+            let card = guest::card(&update::name("img.zst"), &directory);
+            (boot::boot_files(&card, &directory), card)
+        })
+        .collect();
+    let start = |number: usize| {
+        let (boot, card) = &cards[number];
+        let board = "aarch64-virt";
+        Guest::start(
+            &lab,
+            &Machine {
+                board,
+                card,
+                boot,
+                number,
+            },
+        )
+    };
+    let mut guests = [start(0), start(1)];
+    guests.iter_mut().for_each(|guest| {
+        guest.wait_ready();
+    });
+    wait::until("two guests are one ring", boot::RING_TIME_MAX, || {
+        let state = guests[0].call("get_cluster_state", json!({}));
+        let nodes = state.unwrap_or_default()["cluster"]["nodes"].clone();
+        match nodes.as_array().map(Vec::len) {
+            Some(2) => Ok(()),
+            _ => Err(nodes.to_string()),
+        }
+    });
+    let stored = guests[1].shell("roundel put kept here 2>&1 | tail -n 1");
+    assert!(stored.contains("stored"), "{stored}");
+
+    let to = guests[0].endpoint().to_string();
+    let owner = lab.board(0).visitor();
+    let told = owner.begin(move || {
+        let output = Command::new(env!("CARGO_BIN_EXE_roundel"))
+            .args(["update", "--rolling", "--node", &to, "--key"])
+            .arg(update::name("cluster.key"))
+            .arg(update::name("update"))
+            .output()
+            .expect("the program was built");
+        let said = [output.stdout, output.stderr].concat();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&said).into_owned(),
+        )
+    });
+    let began = Instant::now();
+    let (code, said) = loop {
+        for number in 0..2 {
+            if guests[number].has_ended() {
+                let other = image(&guests[1 - number]);
+                assert_eq!(
+                    other["trial"], false,
+                    "the other runs, and is good: {other}"
+                );
+                println!("board {number} restarts after {:.0?}", began.elapsed());
+                guests[number].cut_power();
+                guests[number] = start(number);
+                guests[number].wait_ready();
+            }
+        }
+        if let Ok(told) = told.try_recv() {
+            break told;
+        }
+        assert!(began.elapsed() < ROLL_TIME_MAX, "it does not end");
+        std::thread::sleep(Duration::from_millis(500));
+    };
+    println!("exit {code:?} after {:.0?}: {said}", began.elapsed());
+    assert_eq!(code, Some(0), "{said}");
+    for guest in &guests {
+        let image = image(guest);
+        assert_eq!(
+            (&image["slot"], &image["trial"]),
+            (&json!("b"), &json!(false))
+        );
+        assert_eq!(guest.get("kept").expect("it is there"), "here");
+    }
+}
