@@ -1,9 +1,12 @@
 //! A ring of guests is updated one board after the other.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use roundel::security::identity::Signer;
+use roundel::wire::update::{HEAD_BYTES, Signed};
 use serde_json::{Value, json};
 
 use crate::boot::{self, Dhcp};
@@ -14,6 +17,21 @@ use crate::wait;
 
 /// Each of two boards is sent the update, restarts, and is in the ring for a minute.
 const ROLL_TIME_MAX: Duration = Duration::from_secs(900);
+
+/// The commit that the update says it is of: boards that have it already are passed over.
+const COMMIT: &str = "1111111111111111111111111111111111111111";
+
+/// The image's own root, but of that commit, signed.
+fn next(lab: &Lab) -> PathBuf {
+    let change = format!("sed -i 's/^COMMIT=.*/COMMIT={COMMIT}/' etc/roundel-release");
+    let path = update::variant(lab, "next", &change);
+    let bytes = fs::read(&path).expect("it was written");
+    let mut signed = Signed::parse(&bytes).expect("it is an update");
+    signed.update.commit = COMMIT.to_owned();
+    signed.signature = update::signing_key().sign(signed.update.emit().as_bytes());
+    fs::write(&path, [&signed.emit(), &bytes[HEAD_BYTES..]].concat()).expect("there is room");
+    path
+}
 
 /// What a guest says of its image; null while it does not answer.
 fn image(guest: &Guest<'_>) -> Value {
@@ -67,11 +85,12 @@ fn a_rolling_update_has_one_board_restart_at_a_time() {
 
     let to = guests[0].endpoint().to_string();
     let owner = lab.board(0).visitor();
+    let next = next(&lab);
     let told = owner.begin(move || {
         let output = Command::new(env!("CARGO_BIN_EXE_roundel"))
             .args(["update", "--rolling", "--node", &to, "--key"])
             .arg(update::name("cluster.key"))
-            .arg(update::name("update"))
+            .arg(next)
             .output()
             .expect("the program was built");
         let said = [output.stdout, output.stderr].concat();

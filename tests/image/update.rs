@@ -58,7 +58,8 @@ fn signer(file: &Path) -> Identity {
     Identity::from_pkcs8(&fs::read(&der).expect("it was written")).expect("a key of P-256")
 }
 
-fn signing_key() -> Identity {
+/// The key of `--sign new`.
+pub fn signing_key() -> Identity {
     signer(&images().join(format!("roundel-{BOARD}.signing.key")))
 }
 
@@ -73,7 +74,7 @@ fn write_update(to: &Path, root: &[u8], key: &Identity) {
 }
 
 /// A signed root in which `change`, lines of a shell in its folder, was done.
-fn variant(lab: &Lab, called: &str, change: &str) -> PathBuf {
+pub fn variant(lab: &Lab, called: &str, change: &str) -> PathBuf {
     let folder = lab.directory().join(called);
     let (shown, squashfs) = (folder.display(), folder.with_extension("squashfs"));
     let (packed, update) = (squashfs.display(), name("update"));
