@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use roundel::security::identity::Signer;
@@ -37,6 +38,47 @@ fn next(lab: &Lab) -> PathBuf {
 fn image(guest: &Guest<'_>) -> Value {
     let state = guest.call("get_node_state", json!({}));
     state.unwrap_or_default()["image"].clone()
+}
+
+/// `roundel update --rolling`, as the owner runs it elsewhere: exit code and what it said.
+fn roll(lab: &Lab, guest: &Guest<'_>) -> Receiver<(Option<i32>, String)> {
+    let (to, next) = (guest.endpoint().to_string(), next(lab));
+    let owner = lab.board(0).visitor();
+    let (done, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let run = move || {
+            Command::new(env!("CARGO_BIN_EXE_roundel"))
+                .args(["update", "--rolling", "--node", &to, "--key"])
+                .arg(update::name("cluster.key"))
+                .arg(next)
+                .output()
+        };
+        let output = owner.run(run).expect("the program was built");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        let _ = done.send((output.status.code(), said));
+    });
+    told
+}
+
+/// A guest that restarts does so while the other runs, and not on trial.
+fn power_on_again<'a>(
+    guests: &mut [Guest<'a>; 2],
+    number: usize,
+    start: &impl Fn(usize) -> Guest<'a>,
+) {
+    if !guests[number].has_ended() {
+        return;
+    }
+    let other = image(&guests[1 - number]);
+    assert_eq!(
+        other["trial"], false,
+        "the other runs, and is good: {other}"
+    );
+    println!("board {number} restarts");
+    guests[number].cut_power();
+    guests[number] = start(number);
+    guests[number].wait_ready();
 }
 
 #[test]
@@ -83,37 +125,10 @@ fn a_rolling_update_has_one_board_restart_at_a_time() {
     let stored = guests[1].shell("roundel put kept here 2>&1 | tail -n 1");
     assert!(stored.contains("stored"), "{stored}");
 
-    let to = guests[0].endpoint().to_string();
-    let owner = lab.board(0).visitor();
-    let next = next(&lab);
-    let told = owner.begin(move || {
-        let output = Command::new(env!("CARGO_BIN_EXE_roundel"))
-            .args(["update", "--rolling", "--node", &to, "--key"])
-            .arg(update::name("cluster.key"))
-            .arg(next)
-            .output()
-            .expect("the program was built");
-        let said = [output.stdout, output.stderr].concat();
-        (
-            output.status.code(),
-            String::from_utf8_lossy(&said).into_owned(),
-        )
-    });
+    let told = roll(&lab, &guests[0]);
     let began = Instant::now();
     let (code, said) = loop {
-        for number in 0..2 {
-            if guests[number].has_ended() {
-                let other = image(&guests[1 - number]);
-                assert_eq!(
-                    other["trial"], false,
-                    "the other runs, and is good: {other}"
-                );
-                println!("board {number} restarts after {:.0?}", began.elapsed());
-                guests[number].cut_power();
-                guests[number] = start(number);
-                guests[number].wait_ready();
-            }
-        }
+        (0..2).for_each(|number| power_on_again(&mut guests, number, &start));
         if let Ok(told) = told.try_recv() {
             break told;
         }
