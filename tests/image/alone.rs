@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::boot::{self, RING_TIME_MAX};
-use crate::guest::{self, Guest, Machine};
+use crate::guest::{self, Guest};
 use crate::lab::Lab;
 use crate::wait;
 
@@ -46,7 +46,7 @@ fn another_key(lab: &Lab) -> String {
 
 #[test]
 fn guests_of_one_key_form_a_ring_by_link_local_addresses_and_another_stays_out() {
-    if !guest::all() {
+    if !wait::is_long() {
         println!("left out: four machines at once; ./tests/run --long boots them");
         return;
     }
@@ -56,30 +56,12 @@ fn guests_of_one_key_form_a_ring_by_link_local_addresses_and_another_stays_out()
     let image = guest::build("aarch64-virt", &["--key", "new"], &out);
     assert!(Path::new(&out).join(KEY).exists(), "the key is kept");
     let cards: Vec<_> = (0..4)
-        .map(|number| {
-            let directory = lab.directory().join(format!("card{number}"));
-            fs::create_dir_all(&directory).expect("there is room");
-            let card = guest::card(&image, &directory);
-            if number == 3 {
-                guest::write_boot_file(&card, "cluster.key", &another_key(&lab));
-            }
-            (boot::boot_files(&card, &directory), card)
-        })
+        .map(|number| boot::card_of(&lab, &image, number))
         .collect();
+    guest::write_boot_file(&cards[3].0, "cluster.key", &another_key(&lab));
     let mut guests: Vec<Guest<'_>> = (0..)
         .zip(&cards)
-        .map(|(number, (boot, card))| {
-            let board = "aarch64-virt";
-            Guest::start(
-                &lab,
-                &Machine {
-                    board,
-                    card,
-                    boot,
-                    number,
-                },
-            )
-        })
+        .map(|(number, card)| boot::power_on(&lab, number, card))
         .collect();
     for guest in &mut guests {
         guest.wait_ready();

@@ -61,6 +61,27 @@ pub fn boot_files(card: &Path, to: &Path) -> PathBuf {
     boot
 }
 
+/// A card of its own for guest `number`, and what the firmware takes from it.
+pub fn card_of(lab: &Lab, image: &Path, number: usize) -> (PathBuf, PathBuf) {
+    let directory = lab.directory().join(format!("card{number}"));
+    fs::create_dir_all(&directory).expect("there is room");
+    let card = guest::card(image, &directory);
+    let boot = boot_files(&card, &directory);
+    (card, boot)
+}
+
+/// Powers on guest `number` with its card.
+pub fn power_on<'a>(lab: &'a Lab, number: usize, (card, boot): &(PathBuf, PathBuf)) -> Guest<'a> {
+    let board = "aarch64-virt";
+    let machine = Machine {
+        board,
+        card,
+        boot,
+        number,
+    };
+    Guest::start(lab, &machine)
+}
+
 /// What an owner writes into `roundel.toml` so that the guest belongs to the lab's boards.
 pub fn settings() -> String {
     "cluster = \"lab\"\n".to_owned()

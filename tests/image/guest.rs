@@ -22,11 +22,6 @@ pub const READY_TIME_MAX: Duration = Duration::from_secs(75);
 /// The size of the card that an image is written to.
 const CARD_BYTES: u64 = 1 << 30;
 
-/// Whether every machine is to boot, and every architecture to be built.
-pub fn all() -> bool {
-    std::env::var_os("ROUNDEL_LONG").is_some()
-}
-
 /// Runs a script of `image/`; what it printed.
 ///
 /// # Panics

@@ -11,7 +11,7 @@ use roundel::wire::update::{HEAD_BYTES, Signed};
 use serde_json::{Value, json};
 
 use crate::boot::{self, Dhcp};
-use crate::guest::{self, Guest, Machine};
+use crate::guest::Guest;
 use crate::lab::Lab;
 use crate::update;
 use crate::wait;
@@ -83,33 +83,14 @@ fn power_on_again<'a>(
 
 #[test]
 fn a_rolling_update_has_one_board_restart_at_a_time() {
-    if !guest::all() {
+    if !wait::is_long() {
         println!("left out: two machines start twice; ./tests/run --long does");
         return;
     }
     let lab = Lab::new("rolling", 1);
     let _dhcp = Dhcp::start(&lab);
-    let cards: Vec<_> = (0..2)
-        .map(|number| {
-            let directory = lab.directory().join(format!("card{number}"));
-            fs::create_dir_all(&directory).expect("there is room");
-            let card = guest::card(&update::name("img.zst"), &directory);
-            (boot::boot_files(&card, &directory), card)
-        })
-        .collect();
-    let start = |number: usize| {
-        let (boot, card) = &cards[number];
-        let board = "aarch64-virt";
-        Guest::start(
-            &lab,
-            &Machine {
-                board,
-                card,
-                boot,
-                number,
-            },
-        )
-    };
+    let cards = [0, 1].map(|number| boot::card_of(&lab, &update::name("img.zst"), number));
+    let start = |number: usize| boot::power_on(&lab, number, &cards[number]);
     let mut guests = [start(0), start(1)];
     guests.iter_mut().for_each(|guest| {
         guest.wait_ready();

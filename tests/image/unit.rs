@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::guest;
+use crate::wait;
 
 /// Cases of each property: an emulated processor has a tenth of the speed.
 const CASES: &str = "32";
@@ -35,7 +36,7 @@ fn run(architecture: &str) {
 #[test]
 fn the_unit_tests_pass_on_the_boards_architectures() {
     run("aarch64");
-    if guest::all() {
+    if wait::is_long() {
         run("armv7");
     }
 }
