@@ -337,8 +337,10 @@ pub const COMMIT_WAIT_MAX: Duration = Duration::from_millis(5);
 pub const COMMIT_WRITES_MAX: usize = 64;
 /// Bytes of one group commit.
 pub const COMMIT_BYTES_MAX: usize = 64 * 1_024;
-/// Free bytes below which puts are refused (or 5 % of the medium, if more).
+/// Free bytes below which puts are refused (or 5 % of the medium, if more),
 pub const FREE_BYTES_PUT_MIN: u64 = 96 * 1_024 * 1_024;
+/// and what a large medium has to keep free at most: 5 % of a terabyte is no reserve but a loss.
+pub const FREE_BYTES_PUT_SHARE_MAX: u64 = 1_024 * 1_024 * 1_024;
 /// Free bytes below which removes are refused as well.
 pub const FREE_BYTES_REMOVE_MIN: u64 = 32 * 1_024 * 1_024;
 /// Free bytes below which a store in memory takes no more notes: it keeps nothing else, and the

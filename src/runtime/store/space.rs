@@ -22,7 +22,7 @@ const WRITE_AMPLIFICATION: u64 = 4;
 pub struct FreeSpaceLevels {
     /// Puts are refused below this many bytes,
     pub put_bytes_min: u64,
-    /// or below this share of the medium, if that is more.
+    /// or below this share of the medium (1 GiB at most), if that is more.
     pub put_percent_min: u64,
     /// Removes and notes are refused below this many bytes.
     pub remove_bytes_min: u64,
@@ -37,10 +37,17 @@ impl FreeSpaceLevels {
             remove_bytes_min: limit::FREE_BYTES_MEMORY_MIN,
         }
     }
+
+    /// Bytes that must be free for a put on a medium of this size.
+    fn put_bytes(&self, total_bytes: u64) -> u64 {
+        let share_bytes = total_bytes / 100 * self.put_percent_min;
+        self.put_bytes_min
+            .max(share_bytes.min(limit::FREE_BYTES_PUT_SHARE_MAX))
+    }
 }
 
 impl Default for FreeSpaceLevels {
-    /// 96 MiB or 5 %, and 32 MiB.
+    /// 96 MiB or 5 % (1 GiB at most), and 32 MiB.
     fn default() -> Self {
         FreeSpaceLevels {
             put_bytes_min: limit::FREE_BYTES_PUT_MIN,
@@ -99,10 +106,7 @@ impl Space {
         let levels = self.levels;
         let look = self.look()?;
         let needed_bytes = match kind {
-            Kind::Put => {
-                let share = look.total_bytes / 100 * levels.put_percent_min;
-                levels.put_bytes_min.max(share)
-            }
+            Kind::Put => levels.put_bytes(look.total_bytes),
             Kind::Remove => levels.remove_bytes_min,
         };
         if look.free_bytes < needed_bytes {
@@ -167,6 +171,15 @@ mod tests {
             remove_bytes_min,
         };
         Space::new(std::env::temp_dir(), levels)
+    }
+
+    #[test]
+    fn puts_keep_a_share_of_the_medium_free_between_two_bounds() {
+        let levels = FreeSpaceLevels::default();
+        let (mib, gib) = (1_u64 << 20, 1_u64 << 30);
+        assert_eq!(levels.put_bytes(64 * mib), 96 * mib);
+        assert_eq!(levels.put_bytes(8 * gib), 8 * gib / 100 * 5);
+        assert_eq!(levels.put_bytes(1_000 * gib), gib);
     }
 
     #[test]
