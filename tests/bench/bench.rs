@@ -1,0 +1,86 @@
+//! `cargo bench`: our nodes, their peers and bare ceilings measured in turn on this machine.
+//!
+//! Each row of the table in [`row`] starts what it compares, one after the other, each on a fresh
+//! data directory, repeats that, and gives figures; goals are ratios between medians of one run.
+//! Nothing here asserts a time: what a busy machine would falsify is "not judged".
+//!
+//! The same program is also what it compares with: `bare ceiling`, `bare hello` and `bare echo`
+//! are servers that do the least possible.
+
+mod argument;
+mod drawing;
+mod fault;
+mod figure;
+mod goal;
+mod machine;
+mod ours;
+mod plain;
+mod process;
+mod redis;
+mod report;
+mod row;
+
+use std::process::ExitCode;
+
+use argument::Args;
+use clap::Parser;
+use fault::Fault;
+use machine::Conditions;
+use report::{Report, RowReport};
+use row::{Context, Row};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(fault) => {
+            eprintln!("bench: {fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the rows and writes the report; false when a row failed.
+fn run(args: &Args) -> Result<bool, Fault> {
+    let rows = row::chosen(&args.rows)?;
+    if args.list {
+        for row in rows {
+            println!("{:<12} {}", row.spoken_numbers(), row.name);
+        }
+        return Ok(true);
+    }
+    let baseline = args.baseline.as_deref().map(Report::read).transpose()?;
+    let context = Context::new(args)?;
+    let mut report = Report::begin(&context, args)?;
+    println!("{}", report.preamble());
+    for row in rows {
+        report.rows.push(run_row(row, &context)?);
+    }
+    report.end(&context)?;
+    println!("{}", report.text(baseline.as_ref()));
+    report.write(&args.out)?;
+    println!("written: {}/report.json, report.svg", args.out.display());
+    Ok(report.rows.iter().all(|row| row.failed.is_none()))
+}
+
+fn run_row(row: &Row, context: &Context) -> Result<RowReport, Fault> {
+    eprintln!("row {}: {}", row.spoken_numbers(), row.name);
+    let conditions = Conditions::begin()?;
+    let outcome = (row.run)(context);
+    let foreign = conditions.foreign_share()?;
+    let (figures, failed) = match outcome {
+        Ok(figures) => (figures, None),
+        Err(fault) => {
+            eprintln!("row {} failed: {fault}", row.spoken_numbers());
+            (Vec::new(), Some(fault.to_string()))
+        }
+    };
+    Ok(RowReport {
+        numbers: row.numbers.to_vec(),
+        name: row.name.to_owned(),
+        foreign_cpu_share: foreign,
+        failed,
+        figures,
+    })
+}
