@@ -119,6 +119,7 @@
 //!            readme/ (its commands)  cli  daemon/ (one real board and its disk)
 //!            terminal/ (top and shell on a pseudo-terminal)
 //!            scale/ (rings of thousands, mode partial)  lan/ (real boards in namespaces)
+//!            instruction/ (what the hot paths cost, counted)
 //!            sim/ (the seeded simulator)  disk/ (real boards on media that fail)
 //!            browser/ (the page in chromium)  image/ (the appliance in QEMU)
 //! board/     what each board's image is made of     image/   scripts that make it
