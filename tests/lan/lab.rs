@@ -5,6 +5,7 @@
 //! the next. When a test fails, its nodes' logs stay below `target/lan` and their ends are shown.
 
 use std::cell::RefCell;
+use std::ffi::OsString;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ pub struct Lab {
     hub_agent: Agent,
     boards: Vec<Board>,
     directory: PathBuf,
+    program: OsString,
     expected_errors: RefCell<Vec<String>>,
 }
 
@@ -154,8 +156,19 @@ impl Lab {
             hub,
             boards,
             directory,
+            program: crate::node::binary(),
             expected_errors: RefCell::default(),
         }
+    }
+
+    /// Its nodes run this program.
+    pub fn set_program(&mut self, program: &Path) {
+        self.program = program.into();
+    }
+
+    /// What its nodes run.
+    pub fn program(&self) -> &OsString {
+        &self.program
     }
 
     /// Gives boards their `eth0`, an address and a default route.
