@@ -24,6 +24,10 @@ pub struct Args {
     #[arg(long, value_name = "S", default_value_t = 10,
           value_parser = clap::value_parser!(u64).range(1..=600))]
     pub seconds: u64,
+    /// How long idle nodes are watched; a busy machine's, half as long.
+    #[arg(long, value_name = "S", default_value_t = 600,
+          value_parser = clap::value_parser!(u64).range(10..=3_600))]
+    pub idle_seconds: u64,
     /// Where the reports go, and the data while it runs (a real disk, not memory).
     #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"),
           "/target/bench"))]

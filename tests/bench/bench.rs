@@ -12,13 +12,44 @@ mod drawing;
 mod fault;
 mod figure;
 mod goal;
+#[path = "../lan/http.rs"]
+#[allow(dead_code)]
+mod http;
+#[path = "../lan/lab.rs"]
+#[allow(dead_code)]
+mod lab;
+mod lan;
 mod machine;
+#[path = "../lan/netns.rs"]
+#[allow(dead_code)]
+mod netns;
+#[path = "../lan/node.rs"]
+#[allow(dead_code)]
+mod node;
 mod ours;
 mod plain;
 mod process;
 mod redis;
 mod report;
+#[path = "../lan/ring.rs"]
+#[allow(dead_code)]
+mod ring;
 mod row;
+mod serf;
+#[path = "../scale/survey.rs"]
+mod survey;
+#[path = "../lan/switch.rs"]
+#[allow(dead_code)]
+mod switch;
+#[path = "../lan/wait.rs"]
+#[allow(dead_code)]
+mod wait;
+#[path = "../scale/world.rs"]
+#[allow(dead_code)]
+mod world;
+#[path = "../lan/writer.rs"]
+#[allow(dead_code)]
+mod writer;
 
 use std::process::ExitCode;
 

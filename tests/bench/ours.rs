@@ -110,13 +110,14 @@ impl Ring {
     }
 }
 
-fn random<const N: usize>() -> Result<[u8; N], Fault> {
+pub fn random<const N: usize>() -> Result<[u8; N], Fault> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes)?;
     Ok(bytes)
 }
 
-fn write_private(path: &Path, text: &str) -> Result<(), Fault> {
+/// Writes a file that its owner alone may read: a key in another one is refused.
+pub fn write_private(path: &Path, text: &str) -> Result<(), Fault> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = fs::OpenOptions::new();

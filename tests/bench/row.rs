@@ -10,6 +10,14 @@ use crate::fault::Fault;
 use crate::figure::Figure;
 use crate::goal::Goal;
 
+mod forming;
+mod gap;
+mod idle;
+mod kill;
+mod lookup;
+mod parse;
+mod share;
+mod size;
 mod start;
 
 /// A measurement that gives the figures of one or more rows of the table of goals.
@@ -25,7 +33,17 @@ pub struct Row {
 }
 
 /// Every row, in the order in which they run.
-pub const ROWS: &[Row] = &[start::ROW];
+pub const ROWS: &[Row] = &[
+    idle::ROW,
+    forming::ROW,
+    kill::ROW,
+    gap::ROW,
+    lookup::ROW,
+    size::ROW,
+    start::ROW,
+    parse::ROW,
+    share::ROW,
+];
 
 /// What a row needs to know.
 pub struct Context {
@@ -33,6 +51,8 @@ pub struct Context {
     pub reps: u32,
     /// How long a load lasts.
     pub time: Duration,
+    /// How long idle nodes are watched.
+    pub idle: Duration,
     /// The roundel that is measured.
     pub binary: PathBuf,
     /// This program, which is also the bare servers.
@@ -51,6 +71,7 @@ impl Context {
         Ok(Context {
             reps: args.reps,
             time: Duration::from_secs(args.seconds),
+            idle: Duration::from_secs(args.idle_seconds),
             binary: args.binary.clone(),
             own: std::env::current_exe()?,
             data,
