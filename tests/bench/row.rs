@@ -10,6 +10,9 @@ use crate::fault::Fault;
 use crate::figure::Figure;
 use crate::goal::Goal;
 
+mod datagram;
+mod get;
+mod put;
 mod start;
 
 /// A measurement that gives the figures of one or more rows of the table of goals.
@@ -25,7 +28,13 @@ pub struct Row {
 }
 
 /// Every row, in the order in which they run.
-pub const ROWS: &[Row] = &[start::ROW];
+pub const ROWS: &[Row] = &[
+    put::MANY_CLIENTS,
+    put::ONE_CLIENT,
+    get::ROW,
+    datagram::ROW,
+    start::ROW,
+];
 
 /// What a row needs to know.
 pub struct Context {
