@@ -1,4 +1,4 @@
-//! The bare servers this program is when it is started as `bare …`: what the machine can do at most.
+//! The bare servers this program is when it is started as `bare …`: what the machine can do.
 //!
 //! - `hello PORT`: hyper answers every request with the same result.
 //! - `echo PORT`: a datagram goes back as it came.

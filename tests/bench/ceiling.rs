@@ -1,6 +1,6 @@
-//! The least that can be called a durable quorum put: JSON-RPC over hyper, each record in a log that
-//! is synced once for all that wait, copies to two peers over TCP, an answer once two of the three
-//! logs are synced.
+//! The least that can be called a durable quorum put: JSON-RPC over hyper, each record in a log
+//! that is synced once for all that wait, copies to two peers over TCP, an answer once two of the
+//! three logs are synced.
 //!
 //! Deliberately absent: checksums, recovery, membership, placement, keys, versions. Nothing can be
 //! read back after a restart; it shows what the machine, hyper and the sockets cost by themselves.

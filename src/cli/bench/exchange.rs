@@ -1,5 +1,5 @@
-//! HTTP/1.1 requests over one kept connection, as lean as they can be: the loader shares the machine
-//! with what it measures.
+//! HTTP/1.1 requests over one kept connection, as lean as they can be: the loader shares the
+//! machine with what it measures.
 //!
 //! One request at a time; an answer has a Content-Length. Redirects, chunks and anything else that
 //! boards do not send are refused. Source: RFC 9112 §§4, 5, 6.3.

@@ -40,13 +40,13 @@ const SWEEP_TIME_MAX: Duration = Duration::from_secs(120);
 /// Arguments of `roundel bench`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without --rate each client sends its next request once the last is answered: how much can be done. \
-With --rate requests are due at that rate, and latencies count from when they were due: how long it \
-takes while others work.
+Without --rate each client sends its next request once the last is answered: how much can be \
+done. With --rate requests are due at that rate, and latencies count from when they were due: how \
+long it takes while others work.
 
-Keys are written under bench/, in a place of this run alone, and removed at the end; removals leave \
-marks on the storage for a while, as they always do. Ctrl-C ends the load early, with a report of \
-what was measured; a second one leaves the keys.
+Keys are written under bench/, in a place of this run alone, and removed at the end; removals \
+leave marks on the storage for a while, as they always do. Ctrl-C ends the load early, with a \
+report of what was measured; a second one leaves the keys.
 
   roundel bench
   roundel bench --operation put --clients 64 --seconds 30
