@@ -8,7 +8,10 @@
 //! are servers that do the least possible.
 
 mod argument;
+mod bare;
+mod ceiling;
 mod drawing;
+mod etcd;
 mod fault;
 mod figure;
 mod goal;
@@ -20,6 +23,7 @@ mod http;
 mod lab;
 mod lan;
 mod machine;
+mod measure;
 #[path = "../lan/netns.rs"]
 #[allow(dead_code)]
 mod netns;
@@ -61,6 +65,10 @@ use report::{Report, RowReport};
 use row::{Context, Row};
 
 fn main() -> ExitCode {
+    let own: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((bare::WORD, args)) = own.split_first().map(|(word, args)| (word.as_str(), args)) {
+        return bare::main(args);
+    }
     let args = Args::parse();
     match run(&args) {
         Ok(true) => ExitCode::SUCCESS,

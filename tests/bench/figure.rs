@@ -83,7 +83,7 @@ pub fn find<'a>(
 /// A number with about three digits that count.
 pub fn spoken(value: f64) -> String {
     match value.abs() {
-        size if size >= 1_000.0 => {
+        size if size >= 999.5 => {
             let whole = format!("{:.0}", value.abs());
             let mut text = String::new();
             for (index, digit) in whole.chars().enumerate() {

@@ -14,14 +14,27 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 /// # Errors
 /// No connection, no answer in time, or not status 200.
 pub fn post(address: SocketAddr, path: &str, body: &[u8]) -> Result<Vec<u8>, Fault> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(ANSWER_TIME_MAX))?;
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
          Connection: close\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    stream.write_all(&[head.as_bytes(), body].concat())?;
+    exchange(address, &[head.as_bytes(), body].concat())
+}
+
+/// Gets what is there.
+///
+/// # Errors
+/// As [`post`].
+pub fn get(address: SocketAddr, path: &str) -> Result<Vec<u8>, Fault> {
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    exchange(address, head.as_bytes())
+}
+
+fn exchange(address: SocketAddr, request: &[u8]) -> Result<Vec<u8>, Fault> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(ANSWER_TIME_MAX))?;
+    stream.write_all(request)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");

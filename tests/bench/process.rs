@@ -122,12 +122,6 @@ impl Process {
     pub fn usage(&self) -> Result<Usage, Fault> {
         usage(self.pid()).map_err(|fault| fault.of(&self.name))
     }
-
-    /// Sends it a signal.
-    pub fn signal(&self, signal: nix::sys::signal::Signal) -> Result<(), Fault> {
-        let pid = nix::unistd::Pid::from_raw(self.pid().cast_signed());
-        Ok(nix::sys::signal::kill(pid, signal)?)
-    }
 }
 
 impl Drop for Process {

@@ -223,16 +223,21 @@ fn change(figure: &Figure, median: f64, baseline: &Report) -> Option<String> {
 /// What is measured and what it is compared with; a peer that is not installed is left out here,
 /// and its row says so.
 fn versions(binary: &Path) -> Vec<String> {
-    let peers = [
-        (binary.as_os_str(), "--version"),
-        ("etcd".as_ref(), "--version"),
-        ("redis-server".as_ref(), "--version"),
-        ("serf".as_ref(), "version"),
+    let programs = [
+        ("roundel", binary.as_os_str(), "--version"),
+        ("etcd", "etcd".as_ref(), "--version"),
+        ("redis", "redis-server".as_ref(), "--version"),
+        ("serf", "serf".as_ref(), "version"),
     ];
-    let first_line = |(program, argument): &(&std::ffi::OsStr, &str)| {
+    // The first word that is a version; each says it among others of its own.
+    let version = |(name, program, argument): &(&str, &std::ffi::OsStr, &str)| {
         let output = Command::new(program).arg(argument).output().ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
-        text.lines().next().map(str::to_owned)
+        let mut words = text
+            .split_whitespace()
+            .map(|word| word.trim_start_matches("v="));
+        let found = words.find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+        Some(format!("{name} {found}"))
     };
-    peers.iter().filter_map(first_line).collect()
+    programs.iter().filter_map(version).collect()
 }

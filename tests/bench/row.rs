@@ -10,12 +10,15 @@ use crate::fault::Fault;
 use crate::figure::Figure;
 use crate::goal::Goal;
 
+mod datagram;
 mod forming;
 mod gap;
+mod get;
 mod idle;
 mod kill;
 mod lookup;
 mod parse;
+mod put;
 mod share;
 mod size;
 mod start;
@@ -34,6 +37,10 @@ pub struct Row {
 
 /// Every row, in the order in which they run.
 pub const ROWS: &[Row] = &[
+    put::MANY_CLIENTS,
+    put::ONE_CLIENT,
+    get::ROW,
+    datagram::ROW,
     idle::ROW,
     forming::ROW,
     kill::ROW,

@@ -1,5 +1,6 @@
 //! Row 20: from exec to the first answer, and from three execs to the first durable put.
 
+use crate::etcd::Etcd;
 use crate::fault::Fault;
 use crate::figure::{Figure, Figures};
 use crate::goal::Goal;
@@ -17,13 +18,16 @@ pub const ROW: Row = Row {
     numbers: &[NUMBER],
     name: "exec to the first answer; three execs to the first durable put",
     run,
-    goals: &[Goal::within(NUMBER, ANSWER.0, 50.0).when_quiet()],
+    goals: &[
+        Goal::within(NUMBER, ANSWER.0, 50.0).when_quiet(),
+        Goal::at_most(NUMBER, PUT.0, 0.5, "etcd").when_quiet(),
+    ],
 };
 
 type Measure = fn(&Context, &mut Figures) -> Result<(), Fault>;
 
 fn run(context: &Context) -> Result<Vec<Figure>, Fault> {
-    let systems: [Measure; 3] = [alone, three, redis];
+    let systems: [Measure; 4] = [alone, three, redis, etcd];
     let mut figures = Figures::default();
     for rep in context.repetitions() {
         for measure in in_turn(&systems, rep) {
@@ -57,5 +61,13 @@ fn redis(context: &Context, figures: &mut Figures) -> Result<(), Fault> {
     redis.until_answers()?;
     let ms = redis.process.started.elapsed().as_secs_f64() * 1e3;
     figures.add(NUMBER, "redis", ANSWER, ms);
+    Ok(())
+}
+
+fn etcd(context: &Context, figures: &mut Figures) -> Result<(), Fault> {
+    let mut etcd = Etcd::start(context)?;
+    etcd.until_durable()?;
+    let ms = etcd.processes[0].started.elapsed().as_secs_f64() * 1e3;
+    figures.add(NUMBER, "etcd", PUT, ms);
     Ok(())
 }
