@@ -54,7 +54,7 @@ pub fn keyed(context: &Context, name: &str, boards: usize, medium: Medium) -> La
         Medium::Disk => Lab::new(name, boards),
         Medium::Memory => Lab::in_memory(name, boards),
     };
-    lab.set_program(&context.binary);
+    lab.program = context.binary.clone().into();
     let secret = ours::random().expect("the system draws random bytes");
     let key = ClusterKey::new(0, secret).to_text();
     for board in 1..=boards {

@@ -50,7 +50,7 @@ impl Kept {
             compiler, valgrind, ..
         } = self;
         let mut text = format!(
-            "# Instructions of one repetition of each hot path, on x86-64 with AVX2, release build.\n\
+            "# Instructions of a repetition of each hot path: x86-64 with AVX2, release build.\n\
              # Written by {RENEW}=1 ./tests/run instruction\n\
              compiler = \"{compiler}\"\nvalgrind = \"{valgrind}\"\n\n[instructions]\n"
         );

@@ -92,10 +92,9 @@ const GET: &str = r#"{"jsonrpc":"2.0","method":"get","params":{"key":"0123456789
 
 /// A put of 210 bytes but for the length of its id.
 fn put(number: u32) -> String {
-    format!(
-        r#"{{"jsonrpc":"2.0","method":"put","params":{{"key":"{:016x}","value":{VALUE},"consistency":"quorum"}},"id":{number}}}"#,
-        u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    )
+    let key = key(number);
+    let params = format!(r#"{{"key":"{key}","value":{VALUE},"consistency":"quorum"}}"#);
+    format!(r#"{{"jsonrpc":"2.0","method":"put","params":{params},"id":{number}}}"#)
 }
 
 fn key(number: u32) -> Key {

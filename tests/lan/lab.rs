@@ -29,7 +29,8 @@ pub struct Lab {
     hub_agent: Agent,
     boards: Vec<Board>,
     directory: PathBuf,
-    program: OsString,
+    /// What its nodes run.
+    pub program: OsString,
     expected_errors: RefCell<Vec<String>>,
 }
 
@@ -159,16 +160,6 @@ impl Lab {
             program: crate::node::binary(),
             expected_errors: RefCell::default(),
         }
-    }
-
-    /// Its nodes run this program.
-    pub fn set_program(&mut self, program: &Path) {
-        self.program = program.into();
-    }
-
-    /// What its nodes run.
-    pub fn program(&self) -> &OsString {
-        &self.program
     }
 
     /// Gives boards their `eth0`, an address and a default route.

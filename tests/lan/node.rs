@@ -114,7 +114,7 @@ impl<'a> Node<'a> {
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL"])
-            .arg(lab.program())
+            .arg(&lab.program)
             .arg("run")
             .args(["--cluster", start.cluster, "--name", &start.name, "--data"])
             .arg(data)
