@@ -90,7 +90,7 @@ const VALUE: &str = "\"234567890123456789012345678901234567890123456789012345678
 
 const GET: &str = r#"{"jsonrpc":"2.0","method":"get","params":{"key":"0123456789abcdef"},"id":7}"#;
 
-/// A put of 210 bytes but for the length of its id.
+/// A put of some 210 bytes.
 fn put(number: u32) -> String {
     let key = key(number);
     let params = format!(r#"{{"key":"{key}","value":{VALUE},"consistency":"quorum"}}"#);
