@@ -60,7 +60,11 @@ impl Context {
         Ok(Context {
             reps: args.reps,
             time: Duration::from_secs(args.seconds),
-            binary: args.binary.clone(),
+            // Servers run in directories of their own.
+            binary: args
+                .binary
+                .canonicalize()
+                .map_err(|error| Fault::from(error).of(args.binary.display()))?,
             own: std::env::current_exe()?,
             data,
         })
