@@ -32,8 +32,10 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"),
           "/target/bench"))]
     pub out: PathBuf,
-    /// Measure this roundel.
-    #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_roundel"))]
+    /// Measure this roundel. Cargo's own is built with what the bench needs besides, and unwinds;
+    /// tests/bench/run names the one that is released.
+    #[arg(long, value_name = "FILE", env = "ROUNDEL_BINARY",
+          default_value = env!("CARGO_BIN_EXE_roundel"))]
     pub binary: PathBuf,
     /// Show the changes against an earlier report.json.
     #[arg(long, value_name = "FILE")]

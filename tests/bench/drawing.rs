@@ -21,7 +21,7 @@ const STYLE: &str = "\
 text{font:13px system-ui,sans-serif;fill:#24292f}\
 .title{font-size:17px;font-weight:600}\
 .panel{font-weight:600}\
-.faint{fill:#57606a;font-size:12px}\
+.faint{fill:#57606a;font-size:12px;font-weight:400}\
 .ours{fill:#0f766e}.other{fill:#94a3b8}\
 .range{stroke:#24292f;stroke-width:1.5}\
 .page{fill:#ffffff}\
@@ -90,11 +90,15 @@ impl Panel<'_> {
         let _ = writeln!(
             out,
             "<text class=\"panel\" x=\"{MARGIN}\" y=\"{}\">{}. {} \
-             <tspan class=\"faint\">{}</tspan></text>",
+             <tspan class=\"faint\">{}, {} is better</tspan></text>",
             top + 22,
             self.row,
             escaped(self.measure),
-            escaped(self.unit)
+            escaped(self.unit),
+            match self.unit {
+                "/s" => "more",
+                _ => "less",
+            }
         );
         let summaries = || {
             let each = self.bars.iter();

@@ -79,7 +79,11 @@ impl Context {
             reps: args.reps,
             time: Duration::from_secs(args.seconds),
             idle: Duration::from_secs(args.idle_seconds),
-            binary: args.binary.clone(),
+            // Servers run in directories of their own.
+            binary: args
+                .binary
+                .canonicalize()
+                .map_err(|error| Fault::from(error).of(args.binary.display()))?,
             own: std::env::current_exe()?,
             data,
         })

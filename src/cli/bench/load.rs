@@ -368,7 +368,7 @@ mod tests {
     fn what_no_client_was_free_for_is_counted() {
         let load = Load {
             pace: Pace::Open(1_000.0),
-            time: Duration::from_millis(100),
+            time: Duration::from_millis(500),
             count_max: u64::MAX,
         };
         let measured = put_on(1, Duration::from_millis(40), load);
