@@ -114,13 +114,16 @@
 //! cli/       run  demo/  put  get  remove  list  status  ring  nodes  call  search  join  leave
 //!            top/ (poll → model → view → draw)  shell/ (scan → parse → session; prompt)
 //!            doctor/  export  import  update  completions  man, and what they share
+//!            bench/ (load: closed or open loop; workload, over a lean exchange)
 //! tests/     tidy/ (this page's rules)  conformance/ (SSDP, HTTP, JSON-RPC, ring messages, UPnP
 //!            and its linter)  control_point/ (foreign UPnP clients)
 //!            readme/ (its commands)  cli  daemon/ (one real board and its disk)
 //!            terminal/ (top and shell on a pseudo-terminal)
 //!            scale/ (rings of thousands, mode partial)  lan/ (real boards in namespaces)
+//!            instruction/ (what the hot paths cost, counted)
 //!            sim/ (the seeded simulator)  disk/ (real boards on media that fail)
 //!            browser/ (the page in chromium)  image/ (the appliance in QEMU)
+//!            bench/ (cargo bench: peers, ceilings, goals)  figure/ (its arithmetic)
 //! board/     what each board's image is made of     image/   scripts that make it
 //! ```
 //!

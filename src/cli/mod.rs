@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub mod args;
+pub mod bench;
 pub mod call;
 pub mod completions;
 pub mod credential;
@@ -105,6 +106,8 @@ enum Verb {
     Leave(leave::Args),
     /// Update the image of a board, or of all, one after the other.
     Update(update::Args),
+    /// Put a load on a board and measure it.
+    Bench(bench::Args),
     /// Find out why a board sees no neighbours.
     Doctor(doctor::Args),
     /// Write everything the ring holds as JSON lines.
@@ -167,6 +170,7 @@ impl Verb {
             Verb::Join(args) => args.client.json,
             Verb::Leave(args) => args.client.json,
             Verb::Update(args) => args.client.json,
+            Verb::Bench(args) => args.client.json,
             Verb::Doctor(args) => args.client.json,
             Verb::Export(args) => args.client.json,
             Verb::Import(args) => args.client.json,
@@ -204,6 +208,7 @@ impl Verb {
                 Verb::Join(args) => join::run(args, out).await,
                 Verb::Leave(args) => leave::run(args, out).await,
                 Verb::Update(args) => update::run(args, out).await,
+                Verb::Bench(args) => bench::run(args, out).await,
                 Verb::Doctor(args) => doctor::run(args, out).await,
                 Verb::Export(args) => export::run(args, out).await,
                 Verb::Import(args) => import::run(args, out).await,

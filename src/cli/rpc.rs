@@ -32,12 +32,12 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(20);
 /// A connection on a LAN opens within this.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(3);
 /// Where documents are posted.
-const RPC: &str = "/rpc";
+pub(super) const RPC: &str = "/rpc";
 /// Where a session begins.
-const CHALLENGE: &str = "/rnd1";
+pub(super) const CHALLENGE: &str = "/rnd1";
 /// Statuses of refusals that a board may send before it has looked at the key: whoever forges one
 /// says no, and nothing else.
-const UNPROVED: [u16; 7] = [400, 401, 403, 408, 413, 421, 503];
+pub(super) const UNPROVED: [u16; 7] = [400, 401, 403, 408, 413, 421, 503];
 /// Bytes of an answer: the state of the largest ring, with room.
 const ANSWER_BYTES_MAX: usize = 8 * limit::MESSAGE_BYTES_MAX;
 
@@ -514,7 +514,11 @@ impl From<RpcError> for PostError {
     }
 }
 
-async fn connect(address: SocketAddr, tls: Tls) -> Result<SendRequest<Full<Bytes>>, RpcError> {
+/// Connects to a board, without a word of HTTP.
+///
+/// # Errors
+/// [`RpcError`] of the connection; nothing was sent.
+pub(super) async fn open(address: SocketAddr, tls: Tls) -> Result<Channel, RpcError> {
     let refused = |source: io::Error| RpcError::Connect { address, source };
     let pin = match tls {
         Tls::Pinned(pin) => Some(pin),
@@ -529,7 +533,7 @@ async fn connect(address: SocketAddr, tls: Tls) -> Result<SendRequest<Full<Bytes
     let opened: Result<Channel, ConnectError> = tokio::time::timeout(CONNECT_TIME_MAX, opened)
         .await
         .map_err(|_| refused(io::ErrorKind::TimedOut.into()))?;
-    let channel = opened.map_err(|error| match error {
+    opened.map_err(|error| match error {
         ConnectError::Tcp(source) => refused(source),
         ConnectError::OtherKey { found } => RpcError::OtherBoard {
             address,
@@ -537,7 +541,11 @@ async fn connect(address: SocketAddr, tls: Tls) -> Result<SendRequest<Full<Bytes
             pinned: pin.is_some(),
         },
         source => RpcError::NoTls { address, source },
-    })?;
+    })
+}
+
+async fn connect(address: SocketAddr, tls: Tls) -> Result<SendRequest<Full<Bytes>>, RpcError> {
+    let channel = open(address, tls).await?;
     let (sender, connection) =
         handshake(TokioIo::new(channel))
             .await

@@ -5,6 +5,7 @@
 //! the next. When a test fails, its nodes' logs stay below `target/lan` and their ends are shown.
 
 use std::cell::RefCell;
+use std::ffi::OsString;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,8 @@ pub struct Lab {
     hub_agent: Agent,
     boards: Vec<Board>,
     directory: PathBuf,
+    /// What its nodes run.
+    pub program: OsString,
     expected_errors: RefCell<Vec<String>>,
 }
 
@@ -154,6 +157,7 @@ impl Lab {
             hub,
             boards,
             directory,
+            program: crate::node::binary(),
             expected_errors: RefCell::default(),
         }
     }

@@ -114,7 +114,7 @@ impl<'a> Node<'a> {
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL"])
-            .arg(binary())
+            .arg(&lab.program)
             .arg("run")
             .args(["--cluster", start.cluster, "--name", &start.name, "--data"])
             .arg(data)
@@ -371,7 +371,7 @@ impl Drop for Node<'_> {
 }
 
 /// The program under test: the one just built, unless ROUNDEL_BINARY names another.
-fn binary() -> OsString {
+pub fn binary() -> OsString {
     let built = || env!("CARGO_BIN_EXE_roundel").into();
     std::env::var_os("ROUNDEL_BINARY").unwrap_or_else(built)
 }

@@ -5,4 +5,5 @@
 
 mod churn;
 mod large;
+mod survey;
 mod world;

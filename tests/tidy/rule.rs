@@ -227,6 +227,7 @@ pub fn dead_files(sources: &[Source]) -> Vec<String> {
             ["src", "lib.rs" | "main.rs"]
                 | ["tests", _]
                 | ["tests", _, "main.rs"]
+                | ["tests", "bench", "bench.rs"]
                 // A package of its own, with what it shares with the replay of its corpora.
                 | ["tests", "fuzz", _]
                 | ["tests", "fuzz", "fuzz_targets", _]
