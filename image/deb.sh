@@ -7,7 +7,7 @@ usage() {
 usage: image/deb.sh ARCHITECTURE [--binary FILE] [--out DIR]
 
 Makes DIR/roundel_VERSION_ARCHITECTURE.deb: the static binary, its manual pages and completions,
-and the systemd unit. The rules of udev/ are the image's: here the system has its own ways.
+the systemd units, and the rules of udev in udev/package.
 
   ARCHITECTURE  arm64, armhf or amd64
   --binary      a static binary made before; without it, image/cross.sh makes it
@@ -71,7 +71,12 @@ gzip -9 -n "$pages"/*
 run completions bash >"$tree/usr/share/bash-completion/completions/roundel"
 run completions zsh >"$tree/usr/share/zsh/vendor-completions/_roundel"
 run completions fish >"$tree/usr/share/fish/vendor_completions.d/roundel.fish"
-install -D -m 644 board/common/systemd/roundel.service "$tree/lib/systemd/system/roundel.service"
+units=$tree/lib/systemd/system
+install -D -m 644 board/common/systemd/roundel.service "$units/roundel.service"
+install -m 644 image/deb/roundel-medium@.service "$units/"
+install -D -m 755 image/deb/medium "$tree/usr/lib/roundel/medium"
+mkdir -p "$tree/lib/udev/rules.d"
+install -m 644 udev/package/*.rules "$tree/lib/udev/rules.d/"
 for file in README.md CHANGELOG.md SECURITY.md; do
     install -D -m 644 "$file" "$tree/usr/share/doc/roundel/$file"
 done
@@ -89,6 +94,7 @@ Maintainer: the roundel developers <roundel@localhost>
 Installed-Size: $(du -sk "$tree" | cut -f1)
 Section: net
 Priority: optional
+Suggests: iw
 Description: zero-configuration replicated store for the boards of a LAN
  Boards that run roundel find each other by SSDP, join one ring and keep what
  they are given, replicated. Any UPnP control point, curl or a browser can ask

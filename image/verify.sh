@@ -6,8 +6,9 @@ usage() {
     cat <<'TEXT'
 usage: image/verify.sh FILE.img.zst
 
-Checks the image against SHA256SUMS beside it, its partition table, the file system of each
-partition, the root's version and board, and that the list of contents names what is always in it, each with version and licence.
+Checks the image against SHA256SUMS beside it, its partition table and file systems, the root's
+version and board, the list of contents, and an .update beside it: signed by the key in the image,
+whole, and of this root.
 Prints what it found; exit 1 with the reason for the first thing that is wrong.
 TEXT
 }
@@ -23,6 +24,7 @@ case ${1:-} in
 esac
 image=$1
 [ -r "$image" ] || fail "$image cannot be read"
+. "$(dirname "$0")/lib/verify_update.sh"
 directory=$(dirname "$image")
 name=$(basename "$image" .img.zst)
 export PATH="$PATH:/usr/sbin:/sbin"
@@ -32,7 +34,9 @@ for program in zstd mtype mdir unsquashfs dumpe2fs e2fsck python3; do
 done
 
 [ -r "$directory/SHA256SUMS" ] || fail "$directory/SHA256SUMS is missing; keep it beside the image"
-for file in "$name.img.zst" "$name.bmap" "$name.sbom.json"; do
+update=$directory/$name.update
+for file in "$name.img.zst" "$name.bmap" "$name.sbom.json" "$name.update"; do
+    [ "$file" != "$name.update" ] || [ -e "$update" ] || continue
     grep " $file\$" "$directory/SHA256SUMS" | (cd "$directory" && sha256sum --check --status) ||
         fail "$file is not what SHA256SUMS says: copy it anew"
 done
@@ -60,14 +64,11 @@ for expected; do
     at=$((at + 16))
 done
 [ $((end * 512)) -le "$(stat -c %s "$work/card")" ] || fail "the card ends before its last partition"
-
 part() {
     range=$(echo "$starts" | tr ' ' '\n' | grep . | sed -n "${1}p")
     dd if="$work/card" of="$work/$2" bs=512 skip="${range%%:*}" count="${range#*:}" status=none
 }
-part 1 boot
-part 2 root
-part 4 data
+part 1 boot && part 2 root && part 4 data
 files=$(mdir -b -i "$work/boot" ::/ | tr -d '\r')
 for file in vmlinuz initrd cmdline.txt roundel.toml README.txt; do
     echo "$files" | grep -qx "::/$file" || fail "the boot partition has no $file"
@@ -93,4 +94,5 @@ PYTHON
 echo "$release"
 # A squashfs says how long it is in its superblock.
 echo "root: $(od -An -v -tu8 -j 40 -N 8 "$work/root" | tr -d ' ') bytes"
+[ ! -e "$update" ] || check_update
 echo "$name: checks"

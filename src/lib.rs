@@ -81,7 +81,7 @@
 //! ```text
 //! base/      id (points, intervals)  cell (grain of placement)  tree (hash tree)  item  version
 //!            code  member  call  access (who may what)  store  hint  endpoint  time  rng  limit
-//!            problem (of a start)
+//!            problem (of a start)  place (what a directory is on)
 //! wire/      frame (framing)  peer (messages between boards)  httpu  ssdp/  xml  description
 //!            scpd  soap  gena  jsonrpc/  update (heads of images)
 //! security/  identity  certificate  password  key  hmac  hkdf  seal  spake2 (codes)  token

@@ -15,6 +15,7 @@ pub mod keys;
 pub mod limit;
 pub mod member;
 pub mod owner;
+pub mod place;
 pub mod pointer;
 pub mod problem;
 pub mod rng;

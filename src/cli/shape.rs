@@ -43,6 +43,35 @@ pub struct NodeState {
     /// Of a board that was started from an image.
     #[serde(default)]
     pub image: Option<ImageState>,
+    /// Where its store lies, when the board says so.
+    #[serde(default)]
+    pub medium: Option<MediumState>,
+}
+
+/// Where a board's store lies.
+#[derive(Clone, Debug, Deserialize)]
+pub struct MediumState {
+    /// The directory.
+    pub path: String,
+    /// What is mounted there.
+    pub device: String,
+    /// Its kind.
+    pub file_system: String,
+}
+
+impl MediumState {
+    /// It is gone when the power is.
+    pub fn is_memory(&self) -> bool {
+        matches!(self.file_system.as_str(), "tmpfs" | "ramfs")
+    }
+
+    /// In words, after "the store is".
+    pub fn spoken(&self) -> String {
+        match self.is_memory() {
+            true => format!("in memory, {}", self.path),
+            false => format!("on {} ({}), {}", self.device, self.file_system, self.path),
+        }
+    }
 }
 
 /// What a board says of its image.

@@ -88,13 +88,7 @@ fn words(node: &NodeState, state: &ClusterState, stats: &NodeStats, paint: Paint
     lines.extend(image(node, paint).map(|(name, words)| format!("{name:<15} {words}")));
     lines.extend(access(state, paint).map(|words| format!("{:<15} {words}", "Access")));
     lines.extend(pairing(node, paint).map(|words| format!("{:<15} {words}", "Pairing")));
-    if stats.store != "open" {
-        lines.push(format!(
-            "{:<15} {}",
-            "Store",
-            paint.bad(&shown(&stats.store))
-        ));
-    }
+    lines.extend(store(node, stats, paint).map(|words| format!("{:<15} {words}", "Store")));
     let mut problems = stats.problems.iter();
     match problems.next() {
         None => lines.push(format!("{:<15} {}", "Wrong", paint.good("nothing"))),
@@ -104,6 +98,16 @@ fn words(node: &NodeState, state: &ClusterState, stats: &NodeStats, paint: Paint
         }
     }
     lines
+}
+
+/// How its store is, and where; nothing of an older board whose store is open.
+fn store(node: &NodeState, stats: &NodeStats, paint: Paint) -> Option<String> {
+    let place = node.medium.as_ref().map(|medium| shown(&medium.spoken()));
+    if stats.store == "open" {
+        return place;
+    }
+    let state = paint.bad(&shown(&stats.store));
+    Some(place.map_or_else(|| state.clone(), |place| format!("{state}, {place}")))
 }
 
 /// The image it was started from, and how the last update went.
@@ -316,6 +320,33 @@ mod tests {
         );
         assert!(of(Some("open")).unwrap().contains("may join"));
         assert_eq!(of(None), None, "an older board says nothing");
+    }
+
+    #[test]
+    fn store_is_said_with_its_medium() {
+        let of = |state: &str, medium: serde_json::Value| {
+            let node =
+                json!({"cluster": "home", "hash": "ab", "state": "active", "medium": medium});
+            let stats = json!({"uptime_ms": 1, "items": 0, "under_replicated": 0,
+                "safe_to_unplug": true, "store": state});
+            let stats = serde_json::from_value(stats).unwrap();
+            super::store(&serde_json::from_value(node).unwrap(), &stats, Paint::PLAIN)
+        };
+        let disk = json!({"path": "/data/store", "device": "/dev/sda1", "file_system": "ext4"});
+        let said = of("open", disk.clone());
+        assert_eq!(said.as_deref(), Some("on /dev/sda1 (ext4), /data/store"));
+        let said = of("read-only", disk);
+        assert_eq!(
+            said.as_deref(),
+            Some("read-only, on /dev/sda1 (ext4), /data/store")
+        );
+        let memory = json!({"path": "/run/r", "device": "none", "file_system": "tmpfs"});
+        assert_eq!(
+            of("diskless", memory).as_deref(),
+            Some("diskless, in memory, /run/r")
+        );
+        assert_eq!(of("closed", json!(null)).as_deref(), Some("closed"));
+        assert_eq!(of("open", json!(null)), None, "an older board says nothing");
     }
 
     #[test]

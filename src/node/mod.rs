@@ -33,6 +33,7 @@ use crate::base::hint::HintMac;
 use crate::base::id::Id;
 use crate::base::member::Life;
 use crate::base::owner::Credential;
+use crate::base::place::Place;
 use crate::base::rng::seeded;
 use crate::config::{Config, spoken_name};
 use crate::proto::board::{Board, Settings};
@@ -263,6 +264,7 @@ impl Node {
         let who = Who::new(&start, &config, bound.endpoint, seed);
         let issuer = subject::issuer(&start, &config, &who.name)?;
         let store_path = start.directory.store_path();
+        let medium = start::medium(&store_path);
         let (frames, accepted) = mpsc::channel(STREAMS_WAITING);
         let members = event::Members::default();
         let gate = members.gate();
@@ -286,7 +288,7 @@ impl Node {
         let entrance = access::entrance(&config, handle.keys(), &on_link, clock);
         let owner = Keeper::new(start.directory.path()).map_err(|_| RunError::NoEntropy)?;
         let others = (&discovery, publisher, owner.clone(), images);
-        let facts = facts(&config, &who, others, entrance);
+        let facts = facts(&config, &who, others, entrance, medium);
         let service = Service::new(handle.clone(), facts);
         let listeners = (bound.listeners, issuer.terminator());
         let stop_http = serve_http(listeners, &service, &members, &frames, &udp);
@@ -664,6 +666,7 @@ fn facts(
     who: &Who,
     (discovery, publisher, owner, installer): (&Discovering, Publisher, Arc<Keeper>, Arc<Images>),
     entrance: Entrance,
+    medium: Option<Place>,
 ) -> Facts {
     let heard = discovery.clone();
     let description = Bytes::from(who.description.emit());
@@ -677,6 +680,7 @@ fn facts(
         config: RawValue::from_string(config.to_json().to_string())
             .expect("a configuration is written as JSON"),
         problems: config.problems.as_slice().into(),
+        medium,
         hosts: config.hosts.clone(),
         description_xml: Arc::new(move |_| description.clone()),
         config_id: who.description.config_id,

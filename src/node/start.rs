@@ -3,10 +3,12 @@
 //! A directory whose medium cannot be written is replaced by one in memory, and the board keeps no
 //! copies.
 
+use std::fs;
 use std::io::Write;
 use std::path::Path;
 
 use super::{RunError, access, system};
+use crate::base::place::Place;
 use crate::base::problem::Problem;
 use crate::config::Config;
 use crate::proto::keyring::Origin;
@@ -107,6 +109,19 @@ impl Start {
             diskless: None,
         })
     }
+}
+
+/// Where the store lies, which may not be there yet. None: the system does not say.
+pub(super) fn medium(store: &Path) -> Option<Place> {
+    let real = fs::canonicalize(store).or_else(|_| {
+        let parent = store.parent().map(fs::canonicalize);
+        let name = store.file_name().unwrap_or_default();
+        parent
+            .unwrap_or_else(|| fs::canonicalize("."))
+            .map(|parent| parent.join(name))
+    });
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    Place::find(&std::path::absolute(store).ok()?, &real.ok()?, &mounts)
 }
 
 /// Says what is wrong though the board starts: in the log, and on the console before the `ready`

@@ -46,6 +46,7 @@ pub use failure::Failure;
 use crate::base::call::{Call, CallError, Overview, Reply};
 use crate::base::endpoint::{Name, SocketAddr};
 use crate::base::id::Id;
+use crate::base::place::Place;
 use crate::base::problem::Problem;
 use crate::base::rng::{Rng, seeded};
 use crate::proto::clock::lamport::Lamport;
@@ -100,6 +101,8 @@ pub struct Facts {
     pub config: Box<RawValue>,
     /// What was wrong at its start, and is until the next.
     pub problems: Arc<[Problem]>,
+    /// Where its store lies; none: the system does not say.
+    pub medium: Option<Place>,
     /// Host names a client may use besides our addresses, `localhost` and `*.local`.
     pub hosts: Vec<String>,
     /// `/description.xml`.

@@ -399,6 +399,7 @@ pub fn alone(setup: Setup, at: SocketAddr) -> Alone {
         boot: 4,
         config: RawValue::from_string(r#"{"cluster":"home"}"#.into()).unwrap(),
         problems: Arc::default(),
+        medium: None,
         hosts: vec!["boards.example".into()],
         description_xml: Arc::new(|local| Bytes::from(format!("<root>{local}</root>"))),
         config_id: Default::default(),

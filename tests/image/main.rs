@@ -5,6 +5,7 @@
 mod alone;
 mod boot;
 mod cut;
+mod damage;
 mod guest;
 #[path = "../lan/http.rs"]
 #[allow(dead_code)]

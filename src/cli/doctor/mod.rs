@@ -16,7 +16,7 @@ use super::failure::{Failure, Kind};
 use super::out::{Out, Paint, shown};
 use super::progress::Progress;
 use super::rpc::{Client, RpcError};
-use super::shape::{ClusterState, NodeState, NodeStats};
+use super::shape::{ClusterState, MediumState, NodeState, NodeStats};
 use super::target;
 use crate::config::valid::PORT_DEFAULT;
 use crate::runtime::probe::probe;
@@ -153,6 +153,7 @@ async fn board(client: &mut Client) -> Vec<Finding> {
         Err(error) => return vec![silent(&error)],
     };
     let mut findings = vec![answers(&node, client)];
+    findings.extend(node.medium.as_ref().map(medium));
     if let Ok(state) = client.call_as("get_cluster_state", &json!({})).await {
         findings.push(neighbours(&state));
     }
@@ -212,6 +213,18 @@ fn answers(node: &NodeState, client: &Client) -> Finding {
             found,
             "wait until it is active; its log says what it waits for",
         ),
+    }
+}
+
+fn medium(medium: &MediumState) -> Finding {
+    let found = format!("its store is {}", medium.spoken());
+    match medium.is_memory() {
+        true => Finding::odd(
+            found,
+            "what it keeps is gone when the power is: `roundel status` says why, or name a \
+             directory on a disk with --data",
+        ),
+        false => Finding::good(found),
     }
 }
 
@@ -335,6 +348,23 @@ mod tests {
             heard(&node("active"), &network_of(json!([own]))).level,
             Level::Good
         );
+    }
+
+    #[test]
+    fn a_store_in_memory_is_odd_and_one_on_a_disk_good() {
+        let of = |device: &str, file_system: &str| {
+            medium(&MediumState {
+                path: "/data/store".into(),
+                device: device.into(),
+                file_system: file_system.into(),
+            })
+        };
+        let disk = of("/dev/sda1", "ext4");
+        assert_eq!(disk.level, Level::Good);
+        assert_eq!(disk.found, "its store is on /dev/sda1 (ext4), /data/store");
+        let memory = of("none", "tmpfs");
+        assert_eq!(memory.level, Level::Odd);
+        assert!(memory.next.unwrap().contains("--data"));
     }
 
     #[test]

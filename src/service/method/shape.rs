@@ -16,6 +16,7 @@ use crate::base::id::Id;
 use crate::base::item::{Item, Key, Value};
 use crate::base::keys::Fingerprint;
 use crate::base::member::Standing;
+use crate::base::place::Place;
 use crate::base::problem::Problem;
 use crate::base::version::Version;
 use crate::service::update::Image;
@@ -185,6 +186,9 @@ pub(super) struct OwnRow<'a> {
     pub(super) members: usize,
     #[serde(flatten)]
     pub(super) fingerprint: FingerprintRow,
+    /// Where its store lies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) medium: Option<&'a Place>,
     /// What was wrong at its start.
     pub(super) problems: &'a [Problem],
     /// Of a board that was started from one.

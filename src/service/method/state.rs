@@ -57,8 +57,8 @@ pub(super) const METHODS: &[Method] = &[
     view(
         "get_node_state",
         &["get-node-state"],
-        "{name, version, cluster, hash, addr, port, state, access, members, fingerprint, problems, \
-         image?}",
+        "{name, version, cluster, hash, addr, port, state, access, members, fingerprint, \
+         medium?, problems, image?}",
         "Shows this board.",
         |facts, _, reply| with_overview(reply, |overview| shown("node", facts, overview)),
     ),
@@ -125,6 +125,7 @@ pub(in crate::service) fn shown(name: &str, facts: &Facts, overview: &Overview) 
                 access: access.as_str(),
                 members: overview.members.len().max(1),
                 fingerprint: FingerprintRow::new(&overview.fingerprint),
+                medium: facts.medium.as_ref(),
                 problems: &facts.problems,
                 image: facts.installer.image(),
             }),
