@@ -170,9 +170,28 @@ impl Machine<'_> {
         let qmp = format!("unix:{},server=on,wait=off", self.control().display());
         let tree = boot("bcm2837-rpi-3-b.dtb");
         let machine: &[&str] = match self.board {
-            "raspi3b" => &["-M", "raspi3b", "-dtb", &tree],
+            // Its console is the second UART.
+            "raspi3b" => &[
+                "-M",
+                "raspi3b",
+                "-dtb",
+                &tree,
+                "-serial",
+                "null",
+                "-serial",
+                "mon:stdio",
+            ],
             "aarch64-virt" => &["-M", "virt", "-cpu", "cortex-a53", "-smp", "2", "-m", "512"],
-            "armv7-virt" => &["-M", "virt", "-cpu", "cortex-a7", "-smp", "2", "-m", "512"],
+            "armv7-virt" => &[
+                "-M",
+                "virt,highmem=off",
+                "-cpu",
+                "cortex-a7",
+                "-smp",
+                "2",
+                "-m",
+                "512",
+            ],
             other => panic!("no machine is known for {other}"),
         };
         arguments.extend(machine.iter().map(|&word| word.to_owned()));
@@ -231,7 +250,7 @@ impl<'a> Guest<'a> {
             started: Instant::now(),
             // A Raspberry Pi is emulated in full, its USB network included.
             ready_time_max: match machine.board {
-                "raspi3b" => 3 * READY_TIME_MAX,
+                "raspi3b" => 6 * READY_TIME_MAX,
                 _ => READY_TIME_MAX,
             },
             ready: None,

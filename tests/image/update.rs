@@ -17,6 +17,7 @@ use crate::boot::{Dhcp, boot_files};
 use crate::guest::{self, Guest, Machine};
 use crate::lab::Lab;
 use crate::netns::Agent;
+use crate::wait;
 
 const BOARD: &str = "aarch64-virt";
 /// An update is sent, written, checked and the machine shut down within this.
@@ -153,6 +154,75 @@ pub fn image(guest: &Guest<'_>) -> Value {
     guest.call("get_node_state", json!({})).expect("it answers")["image"].clone()
 }
 
+/// Checks the image in a folder, as its owner would: exit code and what it said.
+fn verify(folder: &Path) -> (Option<i32>, String) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let image = folder.join(name("img.zst").file_name().expect("it has a name"));
+    let output = Command::new(root.join("image/verify.sh"))
+        .arg(image)
+        .output();
+    let output = output.expect("the script runs");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    (output.status.code(), said)
+}
+
+#[test]
+fn an_update_beside_its_image_is_verified_with_it() {
+    let folder = tempfile::tempdir_in(images()).expect("a directory");
+    for ending in ["img.zst", "bmap", "sbom.json"] {
+        let from = name(ending);
+        let to = folder.path().join(from.file_name().expect("it has a name"));
+        fs::hard_link(from, to).expect("it is one file system");
+    }
+    let good = fs::read(name("update")).expect("it was built");
+    let file = name("update")
+        .file_name()
+        .expect("it has a name")
+        .to_owned();
+    let path = folder.path().join(&file);
+    let sums = fs::read_to_string(images().join("SHA256SUMS")).expect("it was built");
+    let with_sum = |bytes: &[u8]| {
+        fs::write(&path, bytes).expect("there is room");
+        let others = sums.lines().filter(|line| !line.ends_with(".update"));
+        let own = format!("{}  {}", Id::of(bytes), file.display());
+        let lines: Vec<&str> = others.chain([own.as_str()]).collect();
+        fs::write(folder.path().join("SHA256SUMS"), lines.join("\n") + "\n").expect("room");
+        verify(folder.path())
+    };
+    let (code, said) = with_sum(&good);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("update: signed with the image's key"),
+        "{said}"
+    );
+
+    let other = Identity::from_pkcs8(&Identity::generate().expect("entropy")).expect("a key");
+    write_update(&path, &good[HEAD_BYTES..], &other);
+    let foreign = fs::read(&path).expect("it was written");
+    let mut flipped = good.clone();
+    flipped[5_000_000] ^= 1;
+    write_update(&path, &flipped[HEAD_BYTES..], &signing_key());
+    let another = fs::read(&path).expect("it was written");
+    for (bytes, part) in [
+        (&foreign, "not signed with the key"),
+        (&flipped, "not what its head says"),
+        (&another, "another than the image's"),
+        (
+            &good[..good.len() - 1].to_vec(),
+            "not as long as its head says",
+        ),
+    ] {
+        let (code, said) = with_sum(bytes);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    fs::write(&path, &flipped).expect("there is room");
+    let (code, said) = verify(folder.path());
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("not what SHA256SUMS says"), "{said}");
+}
+
 #[test]
 fn a_good_update_is_kept_and_every_other_leaves_the_board_as_it_was() {
     let lab = Lab::new("update", 1);
@@ -217,4 +287,32 @@ fn a_good_update_is_kept_and_every_other_leaves_the_board_as_it_was() {
     );
     assert_eq!(guest.get("kept").expect("it is there"), "here");
     println!("{after}");
+}
+
+#[test]
+fn an_update_whose_program_ends_again_and_again_is_given_up() {
+    if !wait::is_long() {
+        println!("left out: it starts the machine three times; ./tests/run --long does");
+        return;
+    }
+    let lab = Lab::new("update-ends", 1);
+    let bench = Bench::new(&lab);
+    let mut guest = bench.start();
+    let ends = "rm bin/roundel; printf '#!/bin/sh\\nexit 1\\n' >bin/roundel; chmod 755 bin/roundel";
+    let ending = variant(&lab, "ending", ends);
+    let told = bench.update(&guest, &ending);
+    guest.wait_restart(RESTART_TIME_MAX);
+    let mut trial = bench.power_on();
+    trial.wait_restart(RESTART_TIME_MAX);
+    let guest = bench.start();
+    let (code, said) = told.recv().expect("it ends");
+    assert_eq!(code, Some(1), "{said}");
+    let after = image(&guest);
+    assert_eq!(
+        (&after["slot"], &after["trial"]),
+        (&json!("a"), &json!(false))
+    );
+    let last = &after["last_update"];
+    assert_eq!(last["outcome"], "back", "{last}");
+    assert_eq!(last["reason"], "roundel ended again and again", "{last}");
 }
