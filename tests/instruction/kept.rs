@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 /// Counts may be off by so many of a hundred, either way.
-const TOLERANCE_PERCENT: f64 = 2.0;
+const TOLERANCE_PERCENT: u64 = 2;
 
 /// How to keep fresh counts.
 pub const RENEW: &str = "ROUNDEL_RENEW";
@@ -68,8 +68,8 @@ impl Kept {
                 found.push(format!("{name}: {count} instructions, none are kept"));
                 continue;
             };
-            let percent = change_percent(*kept, *count);
-            if percent.abs() > TOLERANCE_PERCENT {
+            if 100 * count.abs_diff(*kept) > TOLERANCE_PERCENT * kept {
+                let percent = change_percent(*kept, *count);
                 found.push(format!(
                     "{name}: {count} instructions, {kept} are kept ({percent:+.1} %)"
                 ));
